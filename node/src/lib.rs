@@ -1,0 +1,17 @@
+//! The daemon, its command line, and all that stands between the pure parts and the world.
+//!
+//! `radicle_node` is named in [`replication`] alone, `redb` in [`store`], `yamux` and `rustls` in [`link`],
+//! `axum` in [`api`] and [`link`], `clap` in [`cli`].
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod link;
+pub mod logging;
+pub mod ops;
+pub mod pairing;
+pub mod replication;
+pub mod source;
+pub mod store;
