@@ -301,6 +301,7 @@ impl<'a> Fold<'a> {
         let report = Report {
             done: tree,
             node: author,
+            seq: done.seq,
             outcome: done.outcome.clone(),
             digests: done.digests,
             tail: done.tail.clone(),

@@ -89,6 +89,8 @@ pub struct Report {
     pub done: TreeId,
     /// Who ran.
     pub node: NodeId,
+    /// The number of the Done among its author's operations.
+    pub seq: Seq,
     /// How it ended.
     pub outcome: RunOutcome,
     /// What it left.
@@ -252,6 +254,17 @@ impl Job {
     pub fn attempts_used(&self) -> u32 {
         let reported = self.dones.values().filter(|report| report.outcome != RunOutcome::Released).count();
         u32::try_from(reported).unwrap_or(u32::MAX)
+    }
+
+    /// The bids that stand: those made after their author last gave a grant back.
+    pub fn standing_bids(&self) -> impl Iterator<Item = (NodeId, &Bid)> {
+        self.bids.iter().filter(|(node, bid)| !self.gave_back(**node, bid.seq)).map(|(node, bid)| (*node, bid))
+    }
+
+    fn gave_back(&self, node: NodeId, bid: Seq) -> bool {
+        self.dones
+            .values()
+            .any(|report| report.node == node && report.outcome == RunOutcome::Released && report.seq > bid)
     }
 
     /// The longest lease among its leased grants, in milliseconds.
