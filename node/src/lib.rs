@@ -4,6 +4,7 @@
 //! `axum` in [`api`] and [`link`], `clap` in [`cli`].
 
 pub mod api;
+pub mod blobs;
 pub mod cli;
 pub mod config;
 pub mod daemon;

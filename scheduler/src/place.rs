@@ -1,6 +1,8 @@
 //! Where a job can run: feasibility first, both ways and aware of what is unknown, then a mean of normalised scores.
 //! Every verdict carries its reasons, which `rhizome job explain` prints.
 
+pub mod choice;
+
 use serde::{Deserialize, Serialize};
 
 use cobs::job::spec::{Gpu, Limit, Limits, Spec};
