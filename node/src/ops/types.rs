@@ -1,0 +1,656 @@
+//! What operations take and give. Wire form of the API; the command line prints the same with `--json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use cobs::digest::{Blob, Digest};
+use cobs::id::{JobId, NodeId, RepoId, RunId, Token};
+use cobs::job::action::GrantKind;
+use cobs::job::outcome::{Outcome, RunOutcome};
+use cobs::job::spec::{Limits, Mode, Requirements, Retry};
+use cobs::job::state::{Job, Status};
+use cobs::transport_key::TransportKey;
+use scheduler::capacity::Capacity;
+use scheduler::place::Verdict;
+
+use super::Scope;
+
+/// A job to be submitted.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Submit {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// One line for people.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// More for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Added to the sandbox's clean environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts, relative to the work tree.
+    #[serde(default)]
+    pub working_directory: Option<String>,
+    /// What the work tree holds; an empty directory without.
+    #[serde(default)]
+    pub source: Option<SubmitSource>,
+    /// Input files, uploaded before.
+    #[serde(default)]
+    pub inputs: Vec<cobs::job::spec::Input>,
+    /// Patterns of the files kept.
+    #[serde(default)]
+    pub artifacts: Vec<String>,
+    /// Caps.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What a node must have.
+    #[serde(default)]
+    pub requirements: Requirements,
+    /// How many terms may run.
+    #[serde(default)]
+    pub attempts: Option<u32>,
+    /// When and where another attempt is made.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+    /// Settled as expired when it has not started within this time.
+    #[serde(default)]
+    pub start_within_ms: Option<u64>,
+    /// Earlier jobs that it replaces.
+    #[serde(default)]
+    pub supersedes: Vec<JobId>,
+    /// The queue; `default` without.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Whether another node may run it without a grant.
+    #[serde(default)]
+    pub mode: Mode,
+    /// A node id, alias or label: the only nodes that may run it.
+    #[serde(default)]
+    pub on: Option<String>,
+    /// A node id or alias: who decides.
+    #[serde(default)]
+    pub arbiter: Option<String>,
+    /// Whether it stays on this node.
+    #[serde(default)]
+    pub privacy: cobs::job::spec::Privacy,
+    /// Higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// For people and filters.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// W3C trace context.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+    /// The ledger; the default one without.
+    #[serde(default)]
+    pub ledger: Option<RepoId>,
+    /// How the first grant is made.
+    #[serde(default)]
+    pub first_grant: FirstGrant,
+}
+
+/// How the first grant of a job is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FirstGrant {
+    /// In the root operation when the author decides and knows its peers' capacity.
+    #[default]
+    Auto,
+    /// Always by bids.
+    Bids,
+}
+
+/// Where a job's work tree comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+pub enum SubmitSource {
+    /// A Radicle repository of this node.
+    #[serde(rename_all = "camelCase")]
+    Repository {
+        /// Its id.
+        repo: RepoId,
+        /// A revision; the canonical head without.
+        #[serde(default)]
+        commit: Option<String>,
+    },
+    /// A git repository on this machine; for the owner alone.
+    #[serde(rename_all = "camelCase")]
+    Path {
+        /// A path in its work tree.
+        path: String,
+        /// A revision; HEAD without.
+        #[serde(default)]
+        commit: Option<String>,
+        /// What is done about changes that no commit holds.
+        #[serde(default)]
+        dirty: Dirty,
+        /// What is done when it has no Radicle identity.
+        #[serde(default)]
+        publish: Publish,
+    },
+}
+
+/// What is done about changes that no commit holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Dirty {
+    /// The job is refused.
+    #[default]
+    Refuse,
+    /// They become a commit that only the job sees.
+    Snapshot,
+    /// The commit is taken without them.
+    Ignore,
+}
+
+/// What is done when a repository has no Radicle identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Publish {
+    /// The job is refused.
+    #[default]
+    Refuse,
+    /// It is published privately to the members of the ledger.
+    Private,
+}
+
+/// The answer to a submit: durable here, whatever the network does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Submitted {
+    /// The job.
+    pub id: JobId,
+    /// The ledger it is in.
+    pub ledger: RepoId,
+    /// The source that was resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<cobs::job::spec::Source>,
+    /// To whom the root grants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<NodeId>,
+    /// Whether an earlier call with the same idempotency key made it.
+    #[serde(default)]
+    pub replayed: bool,
+}
+
+/// One job in a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobSummary {
+    /// The job.
+    pub id: JobId,
+    /// Its ledger.
+    pub ledger: RepoId,
+    /// Its title, or its command.
+    pub title: String,
+    /// Where it stands.
+    pub status: Status,
+    /// The word for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Its queue.
+    pub queue: String,
+    /// Who submitted it.
+    pub author: NodeId,
+    /// Who holds its highest grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// RFC 3339 UTC, as its author's clock told.
+    pub created_at: String,
+    /// When this node saw its last change.
+    pub updated_at: String,
+}
+
+/// One job with all that is known of it here.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    /// As in a list.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// Why it stands where it stands.
+    pub waits_for: String,
+    /// Whether it runs, as far as this node can tell over the link.
+    pub running: bool,
+    /// The exit code of `rhizome run`, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// How its effective, or else its newest, run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_outcome: Option<RunOutcome>,
+    /// Why it ended so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// A log that can be read here without its executor.
+    pub log_is_local: bool,
+    /// Its whole state.
+    pub state: Job,
+}
+
+/// A page of a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// For the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which jobs to list; newest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobQuery {
+    /// Only these.
+    #[serde(default)]
+    pub status: Option<Status>,
+    /// Only these.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// Only this queue.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Only this author's.
+    #[serde(default)]
+    pub author: Option<NodeId>,
+    /// 1 to 500; 100 without.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// From the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// Who could run a job, and why or why not.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explain {
+    /// The job.
+    pub id: JobId,
+    /// Why it stands where it stands.
+    pub waits_for: String,
+    /// Who decides.
+    pub arbiter: NodeId,
+    /// Each worker.
+    pub nodes: Vec<ExplainNode>,
+    /// Operations that mean nothing, by reason.
+    pub ignored: BTreeMap<String, u32>,
+    /// What is odd: second settles, duplicate runs.
+    pub alarms: Vec<String>,
+}
+
+/// One worker in an explanation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainNode {
+    /// The worker.
+    pub node: NodeId,
+    /// What people call it.
+    pub alias: String,
+    /// Its newest bid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bid: Option<u32>,
+    /// Its highest token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// What this node makes of its last known capacity; none when it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// One run of this node.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pod {
+    /// The run.
+    pub run: RunId,
+    /// The runner's kind.
+    pub runner: cobs::job::spec::RunnerKind,
+    /// Leased or held.
+    pub kind: GrantKind,
+    /// `waiting`, `running`, `stopping` or `finished`.
+    pub phase: String,
+    /// RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// Milliseconds of lease left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_left_ms: Option<u64>,
+}
+
+/// End a run here.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Evict {
+    /// The job, or a unique prefix.
+    pub id: String,
+    /// Between the polite signal and the kill; 0 to 600,000, 10,000 without.
+    #[serde(default)]
+    pub grace_ms: Option<u64>,
+}
+
+/// Ask for the end of a job.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Why, for people.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// The files that a job left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Artifacts {
+    /// Each of them.
+    pub files: Vec<Artifact>,
+}
+
+/// One file that a job left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Relative to the work tree.
+    pub path: String,
+    /// SHA-256 of its content.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether it may be executed.
+    #[serde(default)]
+    pub executable: bool,
+}
+
+/// An uploaded input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// What was stored.
+    #[serde(flatten)]
+    pub blob: Blob,
+}
+
+/// One piece of a log, as a line of JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogPiece {
+    /// Where it starts in the log of its run, in bytes.
+    pub offset: u64,
+    /// `out`, `err` or `system`.
+    pub stream: String,
+    /// When it was read, RFC 3339 UTC in milliseconds.
+    pub ts: String,
+    /// Its text, when it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Its bytes in base64, when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+/// One message of `/stream/{id}`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StreamMessage {
+    /// `log`, `status`, `result`, `error` or `heartbeat`.
+    #[serde(rename = "type")]
+    pub kind: StreamKind,
+    /// RFC 3339 UTC in milliseconds.
+    pub ts: String,
+    /// By kind; each has `seq`.
+    pub payload: serde_json::Value,
+}
+
+/// The kinds of stream messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamKind {
+    /// A [`LogPiece`] with `seq`.
+    Log,
+    /// A [`StreamStatus`] with `seq`.
+    Status,
+    /// A [`JobView`] with `seq`; the last message of a stream.
+    Result,
+    /// An error with `seq`; the last message of a stream.
+    Error,
+    /// Nothing happened for a while.
+    Heartbeat,
+}
+
+/// A change of status in a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamStatus {
+    /// Resumes after this by `?since=`.
+    pub seq: u64,
+    /// Where it stands; `running` is told apart from granted here.
+    pub status: String,
+    /// Who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// Its alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// The token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// Why it stands there.
+    #[serde(default)]
+    pub waits_for: String,
+}
+
+/// How a node is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// `ok` or `degraded`.
+    pub status: String,
+    /// The rest, for those who may read jobs.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<HealthDetail>,
+}
+
+/// The part of health that needs `read:jobs`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthDetail {
+    /// This node.
+    pub node: NodeId,
+    /// Its alias.
+    pub alias: String,
+    /// Of the program.
+    pub version: String,
+    /// Milliseconds since the daemon started.
+    pub uptime_ms: u64,
+    /// What it offers.
+    pub capacity: Option<Capacity>,
+    /// Its ledgers.
+    pub ledgers: Vec<LedgerStatus>,
+    /// Those it knows.
+    pub peers: Vec<Peer>,
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+/// One ledger of this node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerStatus {
+    /// Its id.
+    pub id: RepoId,
+    /// Whether it is the default one.
+    pub default: bool,
+    /// Whether it is here, or still to be fetched.
+    pub present: bool,
+    /// Jobs by status.
+    pub jobs: BTreeMap<Status, u64>,
+}
+
+/// Where a node listens.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The HTTP API.
+    pub api: Vec<String>,
+    /// The direct link.
+    pub link: Vec<String>,
+    /// The Radicle node.
+    pub radicle: Vec<String>,
+    /// The unix socket.
+    pub socket: String,
+}
+
+/// What a peer may do here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerGrant {
+    /// Logs and artifacts.
+    Read,
+    /// Its jobs may run here.
+    Submit,
+    /// It may run ours.
+    Run,
+    /// Its jobs may name us as arbiter, and ours may name it.
+    Arbitrate,
+}
+
+/// A peer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Its id.
+    pub node: NodeId,
+    /// What people call it.
+    pub alias: String,
+    /// `approved` or `pending`.
+    pub state: String,
+    /// What it may do here.
+    pub grants: BTreeSet<PeerGrant>,
+    /// The key its link presents.
+    pub transport_key: Option<TransportKey>,
+    /// Whether the direct link is up.
+    pub linked: bool,
+    /// Whether the Radicle nodes are connected.
+    pub replicating: bool,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Its last capacity, when it is recent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+}
+
+/// Change what a peer may do.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerChange {
+    /// Added.
+    #[serde(default)]
+    pub grant: BTreeSet<PeerGrant>,
+    /// Taken away.
+    #[serde(default)]
+    pub revoke: BTreeSet<PeerGrant>,
+}
+
+/// Ask for a pairing link.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Invite {
+    /// What the joiner may do here, besides reading.
+    #[serde(default)]
+    pub grants: BTreeSet<PeerGrant>,
+    /// Milliseconds it is good for; an hour without.
+    #[serde(default)]
+    pub expires_in_ms: Option<u64>,
+    /// The ledger; the default one without.
+    #[serde(default)]
+    pub ledger: Option<RepoId>,
+}
+
+/// A pairing link.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Given to the joiner over a channel that both trust.
+    pub link: String,
+    /// RFC 3339 UTC.
+    pub expires_at: String,
+    /// What the joiner may do here.
+    pub grants: BTreeSet<PeerGrant>,
+}
+
+/// Use a pairing link.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The link.
+    pub link: String,
+    /// What the inviter may do here, besides reading.
+    #[serde(default)]
+    pub grants: BTreeSet<PeerGrant>,
+}
+
+/// A pairing that was made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Joined {
+    /// The inviter.
+    pub node: NodeId,
+    /// Its alias.
+    pub alias: String,
+    /// The ledger that was joined.
+    pub ledger: RepoId,
+    /// What the inviter may do here.
+    pub grants: BTreeSet<PeerGrant>,
+    /// What we may do there.
+    pub granted: BTreeSet<PeerGrant>,
+}
+
+/// Make a token.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenCreate {
+    /// Its name; unique on the node.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// Milliseconds it is good for; for ever without.
+    #[serde(default)]
+    pub expires_in_ms: Option<u64>,
+}
+
+/// A token that was made; its secret is shown this once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TokenCreated {
+    /// Its name.
+    pub name: String,
+    /// The bearer token.
+    pub secret: String,
+}
+
+/// A token in a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenInfo {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// RFC 3339 UTC.
+    pub created_at: String,
+    /// RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// RFC 3339 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+}
+
+/// One value of the configuration and where it came from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigValue {
+    /// Dotted.
+    pub key: String,
+    /// As it would stand in the file.
+    pub value: String,
+    /// `default`, a file, an environment variable or a flag.
+    pub from: String,
+}

@@ -1,0 +1,1 @@
+//! The machine by itself and in small networks.
