@@ -54,9 +54,9 @@ trap 'exit 143' TERM
 
 wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 
-# report STAGE STATUS STARTED: the stage's line, and when it failed the end of its log and of the run
+# report STAGE STATUS SECONDS: the stage's line, and when it failed the end of its log and of the run
 report() {
-    local log=$logs/$1.log seconds=$((EPOCHSECONDS - $3))
+    local log=$logs/$1.log seconds=$3
     case $2 in
     0) printf 'ok     %-12s %4d s\n' "$1" "$seconds" ;;
     124) printf 'FAILED %-12s %4d s: stopped at its time limit\n' "$1" "$seconds" ;;
@@ -80,7 +80,7 @@ stage() {
     wait "$child" || status=$?
     end_group "$child"
     child=
-    report "$name" "$status" "$started"
+    report "$name" "$status" $((EPOCHSECONDS - started))
 }
 
 # Radicle's own tools cost minutes of compiling once: that goes on beside the first stages, after them in priority
@@ -95,7 +95,8 @@ finish_rad() {
     [ -n "$rad" ] || return 0
     wait "$rad" || status=$?
     rad=
-    report rad "$status" "$rad_started"
+    # its own time, not that of the stages beside it
+    report rad "$status" $(($(stat -c %Y "$logs/rad.path") - rad_started))
     RHIZOME_RAD_BIN=$(cat "$logs/rad.path")
     export RHIZOME_RAD_BIN
 }
