@@ -101,14 +101,17 @@ finish_rad() {
     export RHIZOME_RAD_BIN
 }
 
-# The tests that were skipped are among those that tests/skips.txt expects
+# The tests that were skipped are among those that tests/skips.txt expects, each as NAME: why
 skips() {
-    sed -n 's/^skipped: \([^:]*\): .*/\1/p' "$logs/unit.log" "$logs/integration.log" | sort -u >"$logs/skips.seen"
-    sed -n 's/^\([^#:]*\): .*/\1/p' tests/skips.txt | sort -u >"$logs/skips.expected"
+    local test_logs=("$logs/unit.log" "$logs/integration.log") new
+    sed -n 's/^skipped: \(\S*\): .*/\1/p' "${test_logs[@]}" | sort -u >"$logs/skips.seen"
+    sed -n 's/^\([^# ]\S*\): .*/\1/p' tests/skips.txt | sort -u >"$logs/skips.expected"
     comm -13 "$logs/skips.seen" "$logs/skips.expected" | sed 's/^/listed, but not skipped here: /'
-    comm -23 "$logs/skips.seen" "$logs/skips.expected" | sed 's/^/not in tests\/skips.txt: /' >"$logs/skips.new"
-    cat "$logs/skips.new"
-    [ ! -s "$logs/skips.new" ]
+    new=$(comm -23 "$logs/skips.seen" "$logs/skips.expected")
+    [ -n "$new" ] || return 0
+    printf 'not in tests/skips.txt: %s\n' $new
+    grep -h '^skipped: ' "${test_logs[@]}"
+    return 1
 }
 export -f skips
 export logs
@@ -119,7 +122,7 @@ if [ "${CI:-}" = true ] && [ -z "$only" ]; then
     cargo clean --quiet --locked -p rhizome -p rhizome-cobs -p rhizome-scheduler
 fi
 start_rad
-stage format cargo fmt --all --check
+stage format cargo fmt --all --check -- --color never
 stage shell bash -c 'for script in .ci/run deploy/*.sh tests/*.sh; do bash -n "$script" || exit 1; done'
 # the pure part of cobs by itself, then cobs by itself: in the workspace a dependency's missing feature would not show
 stage pure cargo check --quiet --locked -p rhizome-cobs --no-default-features
