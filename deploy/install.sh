@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what a Debian machine needs to run Rhizome: bubblewrap for the sandbox and git. With `build` also a C compiler,
+# which some of the crates need. Does nothing where all is there; without root it prints the one command instead.
+#
+#   deploy/install.sh [build]           installs what is missing
+#   deploy/install.sh --check [build]   only says what is missing, and fails if anything is
+set -euo pipefail
+
+check=no
+missing=()
+
+# need COMMAND PACKAGE...: the packages that bring the command
+need() {
+    command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}")
+}
+
+need bwrap bubblewrap
+need git git
+for word in "$@"; do
+    case $word in
+    --check) check=yes ;;
+    build) need cc gcc libc6-dev ;;
+    *)
+        printf 'usage: deploy/install.sh [--check] [build]\n' >&2
+        exit 64
+        ;;
+    esac
+done
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+install=(apt-get install -y --no-install-recommends "${missing[@]}")
+if [ "$check" = yes ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    printf 'missing: %s\ninstall with: sudo %s\n' "${missing[*]}" "${install[*]}" >&2
+    exit 69
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt=(apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { "${apt[@]}" update && "${apt[@]}" "${install[@]:1}"; } </dev/null >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 69
+fi
+printf 'installed: %s\n' "${missing[*]}"

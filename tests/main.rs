@@ -1,0 +1,7 @@
+//! The whole, as its users meet it: one binary that starts real `rhizome` processes in homes of their own.
+//!
+//! A file here is one area and a module of this one; what they share is in [`support`]. A test that needs what a machine
+//! may lack says so by [`support::skip::skip`] and returns; `tests/skips.txt` lists the ones that may.
+
+mod support;
+mod tidy;

@@ -1,0 +1,12 @@
+//! What tests of real processes share: homes, ports, processes that end with their test, and waiting with a limit.
+//!
+//! It knows how to start programs and nothing of what they mean: no job, ledger or API here.
+
+pub mod cli;
+pub mod home;
+pub mod port;
+pub mod process;
+pub mod repository;
+pub mod skip;
+pub mod tools;
+pub mod wait;

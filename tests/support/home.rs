@@ -1,0 +1,79 @@
+//! A throw-away home directory, and the end of every process that was started for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::wait;
+
+/// A directory that one simulated machine or user calls home. Dropping it kills every process that names it in its
+/// arguments or environment (a daemon's supervisors outlive the daemon), then removes it.
+pub struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    /// An empty home, at a path short enough for a unix socket below it.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("rz-").tempdir().expect("a temporary directory can be made");
+        Self { dir }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn join(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// The living processes that belong to this home.
+    pub fn processes(&self) -> Vec<u32> {
+        let own = std::process::id();
+        let entries = fs::read_dir("/proc").expect("/proc is mounted");
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid != own && self.named_by(*pid)).collect()
+    }
+
+    fn named_by(&self, pid: u32) -> bool {
+        let path = self.dir.path().as_os_str().as_encoded_bytes();
+        // both read empty for a zombie, and not at all once it is gone
+        ["cmdline", "environ"].iter().any(|file| {
+            let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            text.windows(path.len()).any(|window| window == path)
+        })
+    }
+
+    fn kill_all(&self) -> Option<()> {
+        let living = self.processes();
+        for pid in &living {
+            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).expect("the kernel's ids fit");
+            // it may have ended by itself in between
+            let _gone = kill_process(pid, Signal::KILL);
+        }
+        living.is_empty().then_some(())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let ended = wait::poll(wait::LIMIT, || self.kill_all());
+        if ended.is_none() && !std::thread::panicking() {
+            panic!("processes of {} cannot be killed: {:?}", self.path().display(), self.processes());
+        }
+    }
+}
+
+/// A process that has left its parent's group still ends with the home it was started for, and the home is gone.
+#[test]
+fn nothing_outlives_a_home() {
+    let home = Home::new();
+    let path = home.path().to_owned();
+    let mut child = std::process::Command::new("setsid").arg("sleep").arg("1000").env("HOME", &path).spawn().unwrap();
+    wait::until("the process runs", wait::LIMIT, || home.processes().contains(&child.id()).then_some(()));
+    drop(home);
+    assert!(!child.wait().unwrap().success());
+    assert!(!path.exists());
+}
