@@ -10,6 +10,7 @@ pub mod digest;
 pub mod id;
 pub mod job;
 pub mod peer;
+pub mod transport_key;
 
 /// Version of the job object that this build writes and understands.
 pub const JOB_VERSION: u32 = 1;
