@@ -1,1 +1,11 @@
-//! To come.
+//! Jobs and peer records in Radicle's storage: the one place that names its crates.
+//!
+//! Reading is from any thread, writing from the one thread of [`writer`]. It knows no network, clock or policy; what
+//! operations mean is in [`crate::job`].
+
+pub mod archive;
+mod commit;
+pub mod peer_record;
+pub mod reader;
+pub mod refs;
+pub mod writer;

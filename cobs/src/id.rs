@@ -12,7 +12,7 @@ macro_rules! oid_newtype {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
+        #[serde(into = "String", try_from = "String")]
         pub struct $name(pub Oid);
 
         impl fmt::Display for $name {
@@ -28,13 +28,40 @@ macro_rules! oid_newtype {
         }
 
         impl FromStr for $name {
-            type Err = <Oid as FromStr>::Err;
+            type Err = OidError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Oid::from_str(text).map(Self)
+                parse_oid(text).map(Self)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = OidError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
             }
         }
     };
+}
+
+/// The text is not an object id.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{0}' is not an object id of 40 lowercase hex digits")]
+pub struct OidError(String);
+
+/// Reads 40 lowercase hex digits. `Oid::from_str` alone would panic on some text of another alphabet, and take
+/// several spellings for one id.
+pub(crate) fn parse_oid(text: &str) -> Result<Oid, OidError> {
+    let strict = text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let error = || OidError(text.chars().take(80).collect());
+    if strict { Oid::from_str(text).map_err(|_| error()) } else { Err(error()) }
 }
 
 oid_newtype!(

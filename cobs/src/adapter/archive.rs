@@ -1,0 +1,134 @@
+//! Archived jobs: one reference per namespace, whose commit keeps the tips of finished jobs and whose tree lists them.
+//!
+//! The tree is `<first two digits>/<other 38 digits of the job>`, a blob with one commit id per line. An object's
+//! operations are those of its live reference and of its entry here together. It knows nothing of what the jobs mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use git2::{ErrorCode, FileMode, ObjectType};
+use radicle_oid::Oid;
+
+use crate::adapter::commit::{parse_tree, read_object, tree_of};
+use crate::adapter::refs;
+use crate::id::{JobId, NodeId, parse_oid};
+
+/// Most jobs that one operation of the writer archives: each dropped reference may rewrite the packed ones.
+pub const ARCHIVE_JOBS_MAX: usize = 64;
+/// Most tips of one archived job that are read.
+pub const ARCHIVE_TIPS_MAX: usize = 64;
+
+const COMMIT_BYTES_MAX: usize = 256 * 1024;
+const TREE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// 40 digits and a line feed each.
+const ENTRY_BYTES_MAX: usize = 41 * ARCHIVE_TIPS_MAX;
+
+/// The target of a reference; none when there is none.
+pub(crate) fn target(repo: &git2::Repository, name: &str) -> Result<Option<Oid>, git2::Error> {
+    match repo.refname_to_id(name) {
+        Ok(id) => Ok(Some(id.into())),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The tips that the archive of `node` lists for `job`; empty for whatever is missing or malformed.
+pub(crate) fn tips(repo: &git2::Repository, node: &NodeId, job: JobId) -> Result<BTreeSet<Oid>, git2::Error> {
+    let Some(head) = target(repo, &refs::in_namespace(node, refs::ARCHIVE))? else { return Ok(BTreeSet::new()) };
+    let odb = repo.odb()?;
+    let (shard, rest) = place(job);
+    let Some(root) = root_tree(&odb, head)? else { return Ok(BTreeSet::new()) };
+    let Some(shard) = entry(&odb, root, &shard)? else { return Ok(BTreeSet::new()) };
+    let Some(blob) = entry(&odb, shard, &rest)? else { return Ok(BTreeSet::new()) };
+    Ok(read_object(&odb, blob, ObjectType::Blob, ENTRY_BYTES_MAX)?.map(|bytes| parse_tips(&bytes)).unwrap_or_default())
+}
+
+/// All jobs that the archive of `node` lists, with their tips.
+pub(crate) fn list(repo: &git2::Repository, node: &NodeId) -> Result<BTreeMap<JobId, BTreeSet<Oid>>, git2::Error> {
+    let mut jobs = BTreeMap::new();
+    let Some(head) = target(repo, &refs::in_namespace(node, refs::ARCHIVE))? else { return Ok(jobs) };
+    let odb = repo.odb()?;
+    let Some(root) = root_tree(&odb, head)? else { return Ok(jobs) };
+    for (shard, tree) in entries(&odb, root)? {
+        for (rest, blob) in entries(&odb, tree)? {
+            let Ok(job) = format!("{shard}{rest}").parse::<JobId>() else { continue };
+            if let Some(bytes) = read_object(&odb, blob, ObjectType::Blob, ENTRY_BYTES_MAX)? {
+                jobs.insert(job, parse_tips(&bytes));
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Moves the live references of `jobs` in the namespace of `node` into its archive: first the archive, then the
+/// references, so that whatever interrupts it leaves each job in one of them or both. How many moved.
+pub(crate) fn store(repo: &git2::Repository, node: &NodeId, jobs: &[JobId]) -> Result<usize, git2::Error> {
+    let name = refs::in_namespace(node, refs::ARCHIVE);
+    let head = target(repo, &name)?;
+    let mut live = BTreeMap::new();
+    for job in jobs.iter().take(ARCHIVE_JOBS_MAX) {
+        if let Some(tip) = target(repo, &refs::live(node, *job))? {
+            live.insert(*job, tip);
+        }
+    }
+    if live.is_empty() {
+        return Ok(0);
+    }
+    let previous = head.map(|id| repo.find_commit(id.into())).transpose()?;
+    let old = previous.as_ref().map(git2::Commit::tree).transpose()?;
+    let mut root = repo.treebuilder(old.as_ref())?;
+    for (job, tip) in &live {
+        let mut tips = tips(repo, node, *job)?;
+        tips.insert(*tip);
+        let text: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+        let (shard, rest) = place(*job);
+        let subtree = root.get(&shard)?.map(|entry| repo.find_tree(entry.id())).transpose()?;
+        let mut subtree = repo.treebuilder(subtree.as_ref())?;
+        subtree.insert(rest, repo.blob(text.as_bytes())?, FileMode::Blob.into())?;
+        root.insert(shard, subtree.write()?, FileMode::Tree.into())?;
+    }
+    let tree = repo.find_tree(root.write()?)?;
+    let mut parents: Vec<_> = previous.into_iter().collect();
+    for tip in live.values() {
+        parents.push(repo.find_commit((*tip).into())?);
+    }
+    let who = repo.signature()?;
+    let commit = repo.commit(None, &who, &who, "Archive finished jobs", &tree, &parents.iter().collect::<Vec<_>>())?;
+    let expected = head.map_or(git2::Oid::ZERO_SHA1, git2::Oid::from);
+    repo.reference_matching(&name, commit, true, expected, "rhizome: archive")?;
+    let mut moved = 0;
+    for (job, tip) in live {
+        let mut reference = repo.find_reference(&refs::live(node, job))?;
+        // an operation that came in between stays live
+        if reference.target() == Some(tip.into()) {
+            reference.delete()?;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}
+
+fn place(job: JobId) -> (String, String) {
+    let digits = job.to_string();
+    (digits[..2].to_owned(), digits[2..].to_owned())
+}
+
+fn root_tree(odb: &git2::Odb<'_>, head: Oid) -> Result<Option<Oid>, git2::Error> {
+    Ok(read_object(odb, head, ObjectType::Commit, COMMIT_BYTES_MAX)?.and_then(|bytes| tree_of(&bytes)))
+}
+
+fn entry(odb: &git2::Odb<'_>, tree: Oid, name: &str) -> Result<Option<Oid>, git2::Error> {
+    let Some(bytes) = read_object(odb, tree, ObjectType::Tree, TREE_BYTES_MAX)? else { return Ok(None) };
+    let entries = parse_tree(&bytes).unwrap_or_default();
+    Ok(entries.iter().find(|entry| entry.name == name.as_bytes()).map(|entry| entry.id))
+}
+
+fn entries(odb: &git2::Odb<'_>, tree: Oid) -> Result<Vec<(String, Oid)>, git2::Error> {
+    let Some(bytes) = read_object(odb, tree, ObjectType::Tree, TREE_BYTES_MAX)? else { return Ok(Vec::new()) };
+    let entries = parse_tree(&bytes).unwrap_or_default();
+    Ok(entries.iter().map(|entry| (String::from_utf8_lossy(entry.name).into_owned(), entry.id)).collect())
+}
+
+fn parse_tips(bytes: &[u8]) -> BTreeSet<Oid> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().filter_map(|line| parse_oid(line).ok()).take(ARCHIVE_TIPS_MAX).collect()
+}

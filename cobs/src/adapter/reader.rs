@@ -1,0 +1,280 @@
+//! Reads jobs out of a ledger's storage, from any thread, in time that no stranger can stretch.
+//!
+//! It looks at the namespaces of admitted authors alone, by name and never by a search over all references, walks
+//! without recursion, and leaves every judgement of what the operations mean to [`crate::job::fold`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use radicle::storage::git::Repository;
+use radicle_oid::Oid;
+
+use crate::adapter::archive::{self, target};
+use crate::adapter::commit::{Commits, Found, Signed};
+use crate::adapter::refs;
+use crate::id::{JobId, NodeId};
+use crate::job::TYPE_NAME;
+use crate::job::fold::Identity;
+use crate::job::history::{History, Op, OpId};
+use crate::job::state::{Job, NoJob};
+
+/// Most commits that are read from the tips of one author: four for each operation that can count.
+pub const WALK_COMMITS_MAX: usize = 1024;
+/// Most bytes of actions that are read from the tips of one author.
+pub const WALK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The tips of one object, by namespace, live and archived together. Two readings with equal tips of the same
+/// namespaces read the same operations.
+pub type Tips = BTreeMap<NodeId, BTreeSet<Oid>>;
+
+/// What was read of a job.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// All operations found.
+    pub history: History,
+    /// The namespaces that were looked at: those whose operations may count.
+    pub admitted: BTreeSet<NodeId>,
+    /// Where those namespaces stood; the ones that do not hold the job are left out.
+    pub tips: Tips,
+    /// Commits below the tips that are no operations.
+    pub unreadable: usize,
+    /// Objects that the tips need and the storage lacks: a peer sent half of them, or the disk is damaged.
+    pub missing: usize,
+    /// Authors whose commits were more than are read.
+    pub truncated: BTreeSet<NodeId>,
+}
+
+/// A job as read and evaluated.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What its history means.
+    pub job: Job,
+    /// Operations read, the root included.
+    pub ops: usize,
+    /// The history and where it stood.
+    pub reading: Reading,
+}
+
+/// Why there is no job to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No such commit, or none that is a signed operation of a job.
+    #[error("there is no job {0} in this ledger")]
+    NotFound(JobId),
+    /// A copied root: its author's own namespace does not hold it.
+    #[error("job {job} is not held by its author {author}, so it is a copy")]
+    NotHeldByAuthor {
+        /// The job.
+        job: JobId,
+        /// Who signed the root.
+        author: NodeId,
+    },
+    /// Its root is no job.
+    #[error("job {job} cannot be evaluated")]
+    NoJob {
+        /// The job.
+        job: JobId,
+        /// Why.
+        #[source]
+        source: NoJob,
+    },
+    /// The storage fails.
+    #[error("cannot read job {job} from the ledger's storage")]
+    Storage {
+        /// The job.
+        job: JobId,
+        /// What git said.
+        #[source]
+        source: git2::Error,
+    },
+}
+
+/// Reads a job and evaluates it.
+///
+/// # Errors
+/// When the root is no job of this ledger, and when the storage fails; never for any operation below the root.
+pub fn read_job(repo: &Repository, job: JobId, identity: &Identity) -> Result<Read, ReadError> {
+    let reading = read_history(repo, job, identity)?;
+    let evaluated = reading.history.evaluate(identity).map_err(|source| ReadError::NoJob { job, source })?;
+    Ok(Read { job: evaluated, ops: reading.history.len(), reading })
+}
+
+/// Reads the operations of a job that may count.
+///
+/// # Errors
+/// As [`read_job`].
+pub fn read_history(repo: &Repository, job: JobId, identity: &Identity) -> Result<Reading, ReadError> {
+    let storage = |source| ReadError::Storage { job, source };
+    let commits = Commits::new(&repo.backend, TYPE_NAME).map_err(storage)?;
+    let root = root(&commits, job).map_err(storage)?.ok_or(ReadError::NotFound(job))?;
+    let author = root.id.author;
+    if tips_of(&repo.backend, &author, job).map_err(storage)?.is_empty() {
+        return Err(ReadError::NotHeldByAuthor { job, author });
+    }
+    let mut reading = Reading {
+        history: History::new(job, root),
+        admitted: BTreeSet::new(),
+        tips: Tips::new(),
+        unreadable: 0,
+        missing: 0,
+        truncated: BTreeSet::new(),
+    };
+    let mut faulty = Faulty::default();
+    loop {
+        let admitted = reading.history.admitted(identity).map_err(|source| ReadError::NoJob { job, source })?;
+        let fresh: Vec<NodeId> = admitted.difference(&reading.admitted).copied().collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for node in fresh {
+            let tips = tips_of(&repo.backend, &node, job).map_err(storage)?;
+            if !tips.is_empty() {
+                let walk = Walk::new(&commits, job, node);
+                let whole = walk.run(&tips, &mut reading.history, &mut faulty).map_err(storage)?;
+                if !whole {
+                    reading.truncated.insert(node);
+                }
+                reading.tips.insert(node, tips);
+            }
+            reading.admitted.insert(node);
+        }
+    }
+    reading.unreadable = faulty.unreadable.len();
+    reading.missing = faulty.missing.len();
+    Ok(reading)
+}
+
+/// All jobs of a ledger with their tips, live and archived, for the comparison at start. The one search over all
+/// references; strangers' namespaces are in it too.
+///
+/// # Errors
+/// When the storage fails.
+pub fn list_jobs(repo: &Repository) -> Result<BTreeMap<JobId, Tips>, git2::Error> {
+    let mut jobs: BTreeMap<JobId, Tips> = BTreeMap::new();
+    for reference in repo.backend.references_glob(&refs::live_glob())? {
+        let reference = reference?;
+        let (Ok(name), Some(tip)) = (reference.name(), reference.target()) else { continue };
+        let (Some((node, rest)), tip) = (refs::split(name), Oid::from(tip)) else { continue };
+        if let Some(job) = refs::job_of(rest) {
+            jobs.entry(job).or_default().entry(node).or_default().insert(tip);
+        }
+    }
+    for reference in repo.backend.references_glob(&format!("refs/namespaces/*/{}", refs::ARCHIVE))? {
+        let reference = reference?;
+        let Some((node, _)) = reference.name().ok().and_then(refs::split) else { continue };
+        for (job, tips) in archive::list(&repo.backend, &node)? {
+            jobs.entry(job).or_default().entry(node).or_default().extend(tips);
+        }
+    }
+    Ok(jobs)
+}
+
+/// Whether a job that was read from `tips`, looking at the namespaces of `admitted`, would be read the same from what
+/// [`list_jobs`] listed of it.
+pub fn is_current(admitted: &BTreeSet<NodeId>, tips: &Tips, listed: &Tips) -> bool {
+    let mut among = listed.clone();
+    among.retain(|node, _| admitted.contains(node));
+    among == *tips
+}
+
+/// The tips of `job` in one namespace, live and archived.
+pub(crate) fn tips_of(repo: &git2::Repository, node: &NodeId, job: JobId) -> Result<BTreeSet<Oid>, git2::Error> {
+    let mut tips = archive::tips(repo, node, job)?;
+    tips.extend(target(repo, &refs::live(node, job))?);
+    Ok(tips)
+}
+
+/// The root operation; none when it is no signed operation of a job.
+pub(crate) fn root(commits: &Commits<'_>, job: JobId) -> Result<Option<Op>, git2::Error> {
+    let Found::Signed(signed) = &*commits.find(job.0)? else { return Ok(None) };
+    let content = commits.content(signed)?;
+    Ok(content.map(|(content, _)| op(signed, content)))
+}
+
+fn op(signed: &Signed, content: crate::job::history::Content) -> Op {
+    Op { id: OpId { author: signed.author, tree: signed.tree }, pin: signed.pin, content }
+}
+
+/// Commits that were met and are no operations.
+#[derive(Default)]
+pub(crate) struct Faulty {
+    pub unreadable: BTreeSet<Oid>,
+    pub missing: BTreeSet<Oid>,
+}
+
+/// A walk from the tips of one author, his own commits first: what strangers hang below them cannot starve them.
+/// Its order is a function of the commits alone, so every node stops at the same place.
+pub(crate) struct Walk<'a, 'r> {
+    commits: &'a Commits<'r>,
+    job: JobId,
+    author: NodeId,
+    pub seen: BTreeSet<Oid>,
+    own: VecDeque<Rc<Found>>,
+    others: VecDeque<Rc<Found>>,
+    bytes: usize,
+}
+
+impl<'a, 'r> Walk<'a, 'r> {
+    pub fn new(commits: &'a Commits<'r>, job: JobId, author: NodeId) -> Self {
+        let (own, others) = (VecDeque::new(), VecDeque::new());
+        Self { commits, job, author, seen: BTreeSet::from([job.0]), own, others, bytes: 0 }
+    }
+
+    /// Adds what it finds to `history`; false when it stopped at a cap.
+    fn run(mut self, tips: &BTreeSet<Oid>, history: &mut History, faulty: &mut Faulty) -> Result<bool, git2::Error> {
+        let mut whole = true;
+        for tip in tips {
+            whole &= self.queue(*tip, faulty)?;
+        }
+        while let Some((found, content)) = self.next(faulty)? {
+            let Found::Signed(signed) = &*found else { continue };
+            history.insert(op(signed, content));
+            for parent in &signed.parents {
+                whole &= self.queue(*parent, faulty)?;
+            }
+        }
+        Ok(whole && self.bytes <= WALK_BYTES_MAX)
+    }
+
+    /// Looks at a commit once, unless the cap is reached; false when it is.
+    pub fn queue(&mut self, id: Oid, faulty: &mut Faulty) -> Result<bool, git2::Error> {
+        if self.seen.contains(&id) {
+            return Ok(true);
+        }
+        // the job itself is in `seen` from the start
+        if self.seen.len() > WALK_COMMITS_MAX {
+            return Ok(false);
+        }
+        self.seen.insert(id);
+        let found = self.commits.find(id)?;
+        match &*found {
+            Found::Signed(signed) if signed.author == self.author => self.own.push_back(found),
+            Found::Signed(_) => self.others.push_back(found),
+            Found::Unreadable => {
+                faulty.unreadable.insert(id);
+            }
+            Found::Missing => {
+                faulty.missing.insert(id);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next operation.
+    pub fn next(
+        &mut self,
+        faulty: &mut Faulty,
+    ) -> Result<Option<(Rc<Found>, crate::job::history::Content)>, git2::Error> {
+        while self.bytes <= WALK_BYTES_MAX {
+            let Some(found) = self.own.pop_front().or_else(|| self.others.pop_front()) else { return Ok(None) };
+            let Found::Signed(signed) = &*found else { continue };
+            let Some((content, bytes)) = self.commits.content(signed)? else {
+                faulty.missing.insert(signed.tree.0);
+                continue;
+            };
+            self.bytes += bytes;
+            return Ok(Some((found, content)));
+        }
+        Ok(None)
+    }
+}
