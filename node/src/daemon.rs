@@ -1,1 +1,314 @@
-//! To come.
+//! The composition root: configuration in, a running node out; then it waits for the end and drains.
+
+mod tasks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use cobs::adapter::profile::NodeHome;
+use cobs::adapter::writer::{Writer, WriterConfig, WriterError, WriterHandle};
+use cobs::job::spec::RunnerKind;
+use scheduler::capacity::RunnerCapability;
+use scheduler::machine::{Machine, Millis, Settings};
+use scheduler::probe::{Facts, Probe};
+use scheduler::runner::Runner as _;
+use scheduler::runner::sandbox::{Sandbox, SandboxConfig, SupervisorCommand};
+
+use crate::api;
+use crate::blobs::Blobs;
+use crate::claims::{Claims, ClaimsThread};
+use crate::config::{self, Config};
+use crate::follower::{Follower, FollowerThread};
+use crate::link::{Link, LinkConfig, LinkError, LinkIdentity};
+use crate::node::{CHANGES_MAX, Node};
+use crate::ops::error::{Code, Error};
+use crate::ops::jobs::storage;
+use crate::replication::{Replication, ReplicationError, ReplicationEvent, ReplicationOptions};
+use crate::runs::{Runs, chain};
+use crate::store::StoreError;
+use crate::store::state::State;
+use crate::store::view::{Opened, View};
+
+/// How long answers under way may take when the daemon ends.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The hidden verbs of this binary.
+const SUPERVISE: &str = "supervise";
+
+/// What a daemon is started with.
+pub struct Start {
+    /// Where its files are.
+    pub files: config::home::Home,
+    /// The configuration and where each value came from.
+    pub loaded: config::Loaded,
+    /// The unlocked Radicle home.
+    pub radicle: NodeHome,
+    /// The program that is this binary, for supervisors.
+    pub program: std::path::PathBuf,
+}
+
+/// The threads that a node is run by, before they run.
+struct Threads {
+    claims: ClaimsThread,
+    follower: FollowerThread,
+    events: tokio::sync::mpsc::Receiver<ReplicationEvent>,
+}
+
+/// Runs the daemon until `stop`. `ready` is told the node once it serves.
+///
+/// # Errors
+/// Each with what to do next; nothing was changed when it could not start.
+pub async fn run(start: Start, stop: CancellationToken, ready: impl FnOnce(&Arc<Node>)) -> Result<(), Error> {
+    let api_listen = start.loaded.config.api.listen;
+    let settings = api::settings::Settings {
+        hosts: start.loaded.config.api.allowed_hosts.clone(),
+        origins: start.loaded.config.api.allowed_origins.clone(),
+        limits: api::settings::Limits::default(),
+    };
+    let socket = start.files.api_socket();
+    let link_files = (start.files.link_key(), start.loaded.config.link.clone());
+    let handle = Handle::current();
+    let build = tokio::task::spawn_blocking(move || build(start, handle));
+    let (node, threads) = build.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    let unix = api::listen::bind_unix(&socket).await?;
+    let tcp = api::listen::bind_tcp(api_listen).await?;
+    let address = tcp.local_addr().map_err(|error| storage(&error))?;
+    node.api_addresses.set(vec![address.to_string()]).ok();
+    start_link(&node, link_files).await?;
+    start_threads(&node, threads)?;
+    let starter = Arc::clone(&node);
+    let started = tokio::task::spawn_blocking(move || starter.take_up());
+    started.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    tasks::spawn(&node, &stop);
+    let served = Arc::new(Arc::clone(&node));
+    let tcp = tokio::spawn(api::listen::serve_tcp(tcp, Arc::clone(&served), settings.clone(), stop.clone()));
+    let unix = tokio::spawn(api::listen::serve_unix(unix, served, settings, stop.clone()));
+    tracing::info!(node = %node.id, api = %address, version = env!("CARGO_PKG_VERSION"), "rhizome is up");
+    ready(&node);
+    stop.cancelled().await;
+    tracing::info!("rhizome goes down; its runs go on");
+    tcp.await.ok();
+    unix.await.ok();
+    if let Some(link) = node.link() {
+        link.shutdown(DRAIN).await;
+    }
+    let ended = Arc::clone(&node);
+    tokio::task::spawn_blocking(move || ended.wind_up()).await.ok();
+    Ok(())
+}
+
+/// Everything that blocks, in the order in which it can fail without having changed anything.
+fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
+    let Start { files, loaded, radicle, program } = start;
+    let config = loaded.config;
+    let announcer: Arc<OnceLock<Replication>> = Arc::default();
+    let writer = writer(&radicle, Arc::clone(&announcer))?;
+    radicle.ensure_alone().map_err(|error| with_hint(Code::AlreadyRunning, &error, error.hint()))?;
+    let state = Arc::new(State::open(&files.state()).map_err(|error| state_error(&error))?);
+    let (view, opened) = View::open(&files.view()).map_err(|error| storage(&error))?;
+    if let Opened::Rebuilt { reason, aside } = &opened {
+        tracing::warn!(reason, aside = %aside.display(), "the view is rebuilt from the ledgers; nothing is lost");
+    }
+    let view = Arc::new(view);
+    let blobs = Blobs::open(&files.blobs()).map_err(|error| storage(&error))?;
+    std::fs::create_dir_all(files.logs()).map_err(|error| storage(&error))?;
+    let sandbox = sandbox(&config, &radicle, program);
+    let capability = capability(&sandbox, &files);
+    let own_alias = config.node.alias.clone().unwrap_or_else(|| radicle.config.alias().to_string());
+    let probe = probe(&config, &radicle, &own_alias, capability);
+    let incarnation = u32::try_from(state.incarnation().0)
+        .map_err(|_| Error::new(Code::Internal, "this home was started four billion times"))?;
+    let (claims, claims_thread) = Claims::new(Machine::new(radicle.public_key, machine_settings(&config), incarnation));
+    let (follower, follower_thread) = Follower::new(radicle.clone(), Arc::clone(&view));
+    let options = ReplicationOptions {
+        listen: (!config.node.listen.is_empty()).then(|| config.node.listen.clone()),
+        heartbeat: Duration::from_millis(config.heartbeat_ms),
+    };
+    let id = radicle.public_key;
+    let (replication, events) = Replication::start(radicle, options).map_err(|error| replication_error(&error))?;
+    announcer.set(replication.clone()).ok();
+    let node = Arc::new(Node {
+        id,
+        own_alias,
+        runs: Arc::new(Runs::new(files.runs(), sandbox, Arc::clone(&state))),
+        files,
+        settings: loaded.settings,
+        config,
+        state,
+        view,
+        blobs,
+        writer,
+        follower,
+        claims,
+        replication,
+        probe: Mutex::new(probe),
+        changes: broadcast::channel(CHANGES_MAX).0,
+        started: Instant::now(),
+        runtime,
+        problems: Mutex::new(BTreeMap::new()),
+        link: OnceLock::new(),
+        link_identity: OnceLock::new(),
+        api_addresses: OnceLock::new(),
+        authorized: Arc::new(RwLock::new(BTreeMap::new())),
+        peers_now: Mutex::new(BTreeMap::new()),
+        collecting: Mutex::new(BTreeSet::new()),
+        to_collect: Mutex::new(BTreeMap::new()),
+        settled_sources: Mutex::new(BTreeSet::new()),
+        jobs: Mutex::new(BTreeMap::new()),
+    });
+    Ok((node, Threads { claims: claims_thread, follower: follower_thread, events }))
+}
+
+fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>) -> Result<WriterHandle, Error> {
+    let config = WriterConfig {
+        storage: radicle.storage.clone(),
+        signer: radicle.signer.clone(),
+        home: radicle.home.path().to_owned(),
+    };
+    let announce = move |ledger| {
+        if let Some(replication) = announcer.get()
+            && let Err(error) = replication.announce(ledger)
+        {
+            tracing::warn!(%ledger, %error, "not announced; peers learn of it by the next announcement");
+        }
+    };
+    Writer::spawn(config, Box::new(announce), Box::new(|_| {})).map_err(|error| match error {
+        WriterError::Locked { .. } => Error::new(Code::AlreadyRunning, error.to_string())
+            .hint("look at it with: rhizome status; or give another home with --home"),
+        WriterError::Io { .. } => storage(&error),
+    })
+}
+
+fn sandbox(config: &Config, radicle: &NodeHome, program: std::path::PathBuf) -> Sandbox {
+    // names this home's control groups; a prefix of the node's id is enough to tell homes of one machine apart
+    let home_id: String = radicle.public_key.to_string().chars().rev().take(16).collect();
+    let supervisor = SupervisorCommand { program, args: vec![SUPERVISE.into()] };
+    let mut sandbox = SandboxConfig::new(home_id, supervisor);
+    if let Some(uid) = config.sandbox_uid {
+        (sandbox.uid, sandbox.gid) = (uid, uid);
+    }
+    Sandbox::new(sandbox)
+}
+
+/// What the smoke run of the sandbox shows; nothing when it does not work here.
+fn capability(sandbox: &Sandbox, files: &config::home::Home) -> BTreeMap<RunnerKind, RunnerCapability> {
+    use scheduler::runner::Enforcement;
+    let scratch = files.rhizome().join("smoke");
+    let found = sandbox.probe(&scratch);
+    std::fs::remove_dir_all(&scratch).ok();
+    if let Some(reason) = found.unusable {
+        tracing::error!(reason, "the sandbox does not work here; this node runs no jobs");
+        return BTreeMap::new();
+    }
+    let mut capability = RunnerCapability::default();
+    for (kind, enforcement) in found.limits {
+        let kind = kind.into();
+        match enforcement {
+            Enforcement::Strict => drop(capability.strict.insert(kind)),
+            Enforcement::BestEffort { why } => drop(capability.why_not.insert(kind, why)),
+        }
+    }
+    BTreeMap::from([(RunnerKind::Sandbox, capability)])
+}
+
+fn probe(
+    config: &Config,
+    radicle: &NodeHome,
+    alias: &str,
+    runners: BTreeMap<RunnerKind, RunnerCapability>,
+) -> Probe {
+    Probe::new(Facts {
+        node: radicle.public_key,
+        alias: alias.to_owned(),
+        labels: config.node.labels.clone(),
+        queues: config.node.queues.clone(),
+        runners,
+        directories: config.directories.keys().cloned().collect(),
+        slots: config.scheduler.slots,
+    })
+}
+
+fn machine_settings(config: &Config) -> Settings {
+    Settings {
+        bid_window: Millis(config.scheduler.bid_window_ms),
+        grant_wait: Millis(config.scheduler.grant_wait_ms),
+        lease: Millis(config.scheduler.lease_ms),
+        ..Settings::default()
+    }
+}
+
+async fn start_link(node: &Arc<Node>, (key, wanted): (std::path::PathBuf, config::Link)) -> Result<(), Error> {
+    let identity = LinkIdentity::load_or_create(&key).map_err(|error| link_error(&error))?;
+    let identity = Arc::new(identity);
+    node.link_identity.set(Arc::clone(&identity)).ok();
+    let listen = wanted.listen_beside(&node.replication.local_addresses());
+    let authorized = Arc::clone(&node.authorized);
+    let authorize = Arc::new(move |key: &_| {
+        let authorized = authorized.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        authorized.get(key).copied()
+    });
+    let (peers, strangers) = (crate::peering::router(node), crate::pairing::router(node));
+    let link = Link::start(LinkConfig { listen }, identity, authorize, peers, strangers).await;
+    node.link.set(link.map_err(|error| link_error(&error))?).ok();
+    Ok(())
+}
+
+fn start_threads(node: &Arc<Node>, threads: Threads) -> Result<(), Error> {
+    let seen = Arc::clone(node);
+    threads.follower.spawn(move |job| seen.saw(job)).map_err(|error| storage(&error))?;
+    let executor = Arc::clone(node);
+    threads.claims.spawn(move |effect| executor.execute(effect)).map_err(|error| storage(&error))?;
+    tokio::spawn(tasks::replication(Arc::clone(node), threads.events));
+    Ok(())
+}
+
+/// The state's error, in words that say what is safe to do.
+pub fn state_error(error: &StoreError) -> Error {
+    let words = chain(error);
+    let (code, hint) = match error {
+        StoreError::Missing { .. } => (Code::NoLedger, "set this machine up with: rhizome init"),
+        StoreError::Newer { .. } => (Code::NewerVersion, "run the newer rhizome that wrote this home"),
+        StoreError::Corrupt { .. } => {
+            (Code::StateCorrupt, "nothing was changed; bring the file back from a copy of this very disk, or ask for help")
+        }
+        StoreError::Busy { .. } => (Code::AlreadyRunning, "look at the other daemon with: rhizome status"),
+        StoreError::Exists { .. }
+        | StoreError::Io { .. }
+        | StoreError::Record { .. }
+        | StoreError::Taken { .. }
+        | StoreError::Full { .. }
+        | StoreError::Engine(_) => (Code::Storage, "look at the disk of this node"),
+    };
+    Error::new(code, words).hint(hint)
+}
+
+fn replication_error(error: &ReplicationError) -> Error {
+    let code = match error {
+        ReplicationError::ListenInUse { .. } => Code::PortInUse,
+        ReplicationError::Listen { .. } | ReplicationError::KeyChanged => Code::Config,
+        ReplicationError::Profile(_) => Code::AlreadyRunning,
+        ReplicationError::Start(_)
+        | ReplicationError::Ended(_)
+        | ReplicationError::Stopped
+        | ReplicationError::Command { .. }
+        | ReplicationError::Repository(_) => Code::Storage,
+    };
+    with_hint(code, error, error.hint())
+}
+
+fn link_error(error: &LinkError) -> Error {
+    let code = if matches!(error, LinkError::AddressInUse { .. }) { Code::PortInUse } else { Code::Config };
+    with_hint(code, error, None)
+}
+
+fn with_hint(code: Code, error: &dyn std::error::Error, hint: Option<&str>) -> Error {
+    let words = Error::new(code, chain(error));
+    match hint {
+        Some(hint) => words.hint(hint),
+        None => words,
+    }
+}

@@ -2,21 +2,26 @@
 //! error codes are decided here.
 
 pub mod error;
+pub mod health;
+pub mod jobs;
+pub mod logs;
+pub mod peers;
+pub mod stream;
+pub mod submit;
+pub mod tokens;
 pub mod types;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+pub use crate::store::tokens::Scope;
 
-/// What a token may do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum Scope {
-    /// See jobs, logs, artifacts, runs, and the whole of `/health`.
-    #[serde(rename = "read:jobs")]
-    ReadJobs,
-    /// Submit, cancel, evict, upload inputs.
-    #[serde(rename = "write:jobs")]
-    WriteJobs,
+/// Whether a log is read to its present end, or to the end of its run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Follow {
+    /// What is there.
+    No,
+    /// All there will be.
+    Yes,
 }
 
 /// Who calls an operation.

@@ -1,1 +1,406 @@
-//! To come.
+//! Pairing two machines: a link with a one-time secret, redeemed over the direct link, which makes the joiner a member
+//! of the ledger and each a peer of the other. What each may do to the other is the word of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+
+use cobs::adapter::identity::{self, Amendment, IdentityError};
+use cobs::adapter::statement;
+use cobs::id::{NodeId, RepoId};
+use cobs::transport_key::TransportKey;
+
+use crate::clock::{rfc3339, unix_now};
+use crate::link::{self, Caller, LinkError, LinkIdentity, PeerAddress};
+use crate::node::Node;
+use crate::ops::error::{Code, Error};
+use crate::ops::jobs::storage;
+use crate::ops::types::{Invitation, Invite, Join, Joined, PeerGrant};
+use crate::store::UnixMs;
+use crate::store::invitations::{self, Redemption};
+use crate::store::peers::{Peer, Standing};
+use crate::store::secret::Secret;
+use crate::store::state::State as Store;
+
+/// What a pairing link begins with.
+const SCHEME: &str = "rhizome://pair/1/";
+/// Longest pairing link.
+const LINK_BYTES_MAX: usize = 4096;
+/// How long an invitation is good for without a wish.
+const EXPIRES_MS: u64 = 60 * 60 * 1000;
+/// The longest wish for it.
+const EXPIRES_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How long the connection to one address of the inviter may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the inviter may take to answer: it signs, and restarts its Radicle node.
+const PAIR_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How often an identity revision that another writer got in the way of is signed again.
+const AMEND_ATTEMPTS_MAX: u32 = 5;
+
+/// What a pairing link carries.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Ticket {
+    #[serde(rename = "n")]
+    node: NodeId,
+    #[serde(rename = "k")]
+    key: TransportKey,
+    #[serde(rename = "l")]
+    ledger: RepoId,
+    #[serde(rename = "a")]
+    addresses: Vec<String>,
+    #[serde(rename = "s")]
+    secret: String,
+    #[serde(rename = "e")]
+    expires: UnixMs,
+}
+
+/// What either side says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Introduction {
+    node: NodeId,
+    alias: String,
+    transport_key: TransportKey,
+    link_addresses: Vec<String>,
+    radicle_addresses: Vec<String>,
+}
+
+/// The joiner's request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Redeem {
+    secret: String,
+    joiner: Introduction,
+    /// By the joiner's node key, over the secret and both transport keys.
+    signature: String,
+}
+
+/// The inviter's answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    inviter: Introduction,
+    /// The ledger.
+    pub ledger: RepoId,
+    granted: BTreeSet<PeerGrant>,
+    /// False while other delegates have to agree.
+    approved: bool,
+}
+
+/// What strangers may ask.
+pub fn router(node: &Arc<Node>) -> Router {
+    Router::new().route("/pair", post(redeem)).with_state(Arc::clone(node))
+}
+
+/// The peers that the direct link keeps connected.
+pub fn link_peers(peers: &BTreeMap<NodeId, Peer>) -> BTreeMap<NodeId, PeerAddress> {
+    let address = |(node, peer): (&NodeId, &Peer)| {
+        let key = peer.transport_key.filter(|_| peer.standing == Standing::Approved)?;
+        Some((*node, PeerAddress { key, addresses: peer.link_addresses.clone() }))
+    };
+    peers.iter().filter_map(address).collect()
+}
+
+/// Makes a pairing link. Blocks.
+///
+/// # Errors
+/// When this node has no ledger, or is none of its delegates.
+pub fn invite(node: &Arc<Node>, invite: &Invite) -> Result<Invitation, Error> {
+    let ledger = invite.ledger.map_or_else(|| node.default_ledger(), Ok)?;
+    let known = cobs::adapter::ledger::get(&node.home(), ledger);
+    let known = known.map_err(|error| Error::new(Code::NoLedger, error.to_string()))?;
+    if !known.members.delegates.contains(&node.id) {
+        return Err(Error::new(Code::NotDelegate, format!("this node is no delegate of {ledger}, so it cannot invite"))
+            .hint("invite from the machine that made the ledger"));
+    }
+    let span = invite.expires_in_ms.unwrap_or(EXPIRES_MS);
+    if !(1_000..=EXPIRES_MS_MAX).contains(&span) {
+        return Err(Error::new(Code::BadRequest, "an invitation is good for one second to 30 days"));
+    }
+    let now = unix_now();
+    let mut grants = invite.grants.clone();
+    grants.insert(PeerGrant::Read);
+    let expires = now.plus_ms(span);
+    let stored =
+        invitations::Invitation { ledger, grants: grants.clone(), created: now, expires, used_by: None };
+    let secret = node.state.create_invitation(&stored).map_err(|error| storage(&error))?;
+    let own = introduction(node)?;
+    let ticket = Ticket {
+        node: node.id,
+        key: own.transport_key,
+        ledger,
+        addresses: own.link_addresses,
+        secret: secret.expose().to_owned(),
+        expires,
+    };
+    let json = serde_json::to_vec(&ticket).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let link = format!("{SCHEME}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json));
+    Ok(Invitation { link, expires_at: rfc3339(expires), grants })
+}
+
+async fn redeem(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(request): Json<Redeem>,
+) -> Result<Json<Welcome>, Error> {
+    let (Caller::Stranger { key, .. } | Caller::Peer { key, .. }) = caller;
+    let task = tokio::task::spawn_blocking(move || {
+        let welcome = admit(&node, key, &request)?;
+        Ok::<_, Error>((node, welcome))
+    });
+    let (node, welcome) = task.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    node.block(Node::peers_changed_by_pairing);
+    Ok(Json(welcome))
+}
+
+/// The inviter's side: proves the joiner, uses the invitation, makes it a member and a peer.
+fn admit(node: &Arc<Node>, key: TransportKey, request: &Redeem) -> Result<Welcome, Error> {
+    let joiner = &request.joiner;
+    let own = introduction(node)?;
+    let signed = to_be_signed(&request.secret, &joiner.transport_key, &own.transport_key);
+    let signature = base64::engine::general_purpose::STANDARD.decode(&request.signature).unwrap_or_default();
+    if joiner.transport_key != key || !statement::verify(&joiner.node, &signed, &signature) {
+        return Err(Error::new(Code::Forbidden, "the joiner did not prove that it is the node it names"));
+    }
+    let secret = Secret::presented(request.secret.clone());
+    let redeemed = node.state.redeem_invitation(&secret, joiner.node, unix_now()).map_err(|error| storage(&error))?;
+    let invitation = match redeemed {
+        Redemption::Accepted(invitation) | Redemption::Repeated(invitation) => invitation,
+        Redemption::Used(_) => {
+            return Err(Error::new(Code::InvitationUsed, "this pairing link was used before")
+                .hint("ask the inviter for a new one: rhizome invite"));
+        }
+        Redemption::Expired(at) => {
+            let words = format!("this pairing link ended at {}", rfc3339(at));
+            return Err(Error::new(Code::InvitationExpired, words).hint("ask the inviter for a new one: rhizome invite"));
+        }
+        Redemption::Unknown => {
+            return Err(Error::new(Code::Forbidden, "this pairing link is not of this node")
+                .hint("ask the inviter for a new one: rhizome invite"));
+        }
+    };
+    let approved = allow(node, invitation.ledger, joiner.node)?;
+    let standing = if approved { Standing::Approved } else { Standing::Pending };
+    let peer = peer_of(joiner, invitation.grants.clone(), standing);
+    node.state.put_peer(&joiner.node, &peer).map_err(|error| storage(&error))?;
+    tracing::info!(peer = %joiner.node, alias = %joiner.alias, approved, "peer joined");
+    Ok(Welcome { inviter: own, ledger: invitation.ledger, granted: invitation.grants, approved })
+}
+
+/// A new identity revision that lets the joiner fetch the ledger. True when it holds at once.
+fn allow(node: &Arc<Node>, ledger: RepoId, joiner: NodeId) -> Result<bool, Error> {
+    let home = node.home();
+    for attempt in 1.. {
+        let repository = cobs::adapter::repository::open(&home, ledger)
+            .map_err(|error| Error::new(Code::NoLedger, error.to_string()))?;
+        match identity::allow(&home, &repository, &BTreeSet::from([joiner])) {
+            Ok(Amendment::Accepted(_) | Amendment::Unchanged) => return Ok(true),
+            Ok(Amendment::Pending(_)) => return Ok(false),
+            Err(IdentityError::Repository(error)) if attempt < AMEND_ATTEMPTS_MAX => {
+                tracing::debug!(%error, "identity revision not signed; once more");
+            }
+            Err(error @ IdentityError::NotDelegate { .. }) => {
+                return Err(Error::new(Code::NotDelegate, error.to_string()));
+            }
+            Err(error) => return Err(Error::new(Code::Storage, crate::runs::chain(&error))),
+        }
+    }
+    Ok(false)
+}
+
+/// Uses a pairing link: the daemon's side of `rhizome join`.
+///
+/// # Errors
+/// When the link is not good, or the inviter cannot be reached or is another.
+pub async fn join(node: &Arc<Node>, join: Join) -> Result<Joined, Error> {
+    let own = introduction(node)?;
+    let identity = node.identity()?;
+    let welcome = ask(&identity, &node.home(), own, &join.link).await?;
+    let joiner = Arc::clone(node);
+    let grants = join.grants.clone();
+    let remembered = welcome.clone();
+    let task = tokio::task::spawn_blocking(move || {
+        remember(&joiner.state, &remembered, grants)?;
+        joiner.peers_changed();
+        joiner.take_ledger(remembered.ledger);
+        Ok::<_, Error>(())
+    });
+    task.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    Ok(joined(&welcome, join.grants))
+}
+
+/// Redeems a pairing link over a connection of its own.
+///
+/// # Errors
+/// As [`join`].
+pub async fn ask(
+    identity: &LinkIdentity,
+    home: &cobs::adapter::profile::NodeHome,
+    own: Introduction,
+    link: &str,
+) -> Result<Welcome, Error> {
+    let ticket = parse(link)?;
+    if ticket.node == own.node {
+        return Err(Error::new(Code::BadRequest, "this pairing link was made by this very node")
+            .hint("use it on the other machine"));
+    }
+    if ticket.expires < unix_now() {
+        let words = format!("this pairing link ended at {}", rfc3339(ticket.expires));
+        return Err(Error::new(Code::InvitationExpired, words).hint("ask the inviter for a new one: rhizome invite"));
+    }
+    let signed = to_be_signed(&ticket.secret, &own.transport_key, &ticket.key);
+    let signature = base64::engine::general_purpose::STANDARD.encode(statement::sign(home, &signed));
+    let body = serde_json::to_vec(&Redeem { secret: ticket.secret.clone(), joiner: own, signature });
+    let body = body.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let mut trouble = Error::new(Code::PeerUnreachable, "the pairing link names no address");
+    for address in &ticket.addresses {
+        let client = match link::dial_once(identity, address, ticket.key, DIAL_TIMEOUT).await {
+            Ok(client) => client,
+            Err(error) => {
+                trouble = dial_error(address, &error);
+                continue;
+            }
+        };
+        let request = Request::post("/pair").header("content-type", "application/json").body(Body::from(body.clone()));
+        let request = request.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let response = client.request(request, PAIR_TIMEOUT).await.map_err(|error| dial_error(address, &error))?;
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
+        let bytes = bytes.map_err(|error| Error::new(Code::PeerUnreachable, error.to_string()))?;
+        if !status.is_success() {
+            let odd = |_| Error::new(Code::PeerUnreachable, format!("the inviter answered with {status}"));
+            return Err(serde_json::from_slice(&bytes).unwrap_or_else(odd));
+        }
+        let welcome: Welcome = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(Code::PeerUnreachable, format!("the inviter's answer is malformed: {error}")))?;
+        if welcome.inviter.node != ticket.node || welcome.ledger != ticket.ledger {
+            return Err(Error::new(Code::WrongTransportKey, "the inviter is not the node that the link names"));
+        }
+        return Ok(welcome);
+    }
+    Err(trouble)
+}
+
+fn dial_error(address: &str, error: &LinkError) -> Error {
+    let words = format!("cannot pair with {address}: {}", crate::runs::chain(error));
+    match error {
+        LinkError::WrongKey { .. } => Error::new(Code::WrongTransportKey, words)
+            .hint("another program answers there, or the inviter has a new key: ask it for a new link"),
+        _ => Error::new(Code::PeerUnreachable, words)
+            .hint("check that the inviter's daemon is up and that its address can be reached from here"),
+    }
+}
+
+/// Writes down the inviter as a peer and its ledger as ours. Blocks.
+///
+/// # Errors
+/// When the state cannot be written.
+pub fn remember(state: &Store, welcome: &Welcome, grants: BTreeSet<PeerGrant>) -> Result<(), Error> {
+    let mut grants = grants;
+    grants.insert(PeerGrant::Read);
+    let peer = peer_of(&welcome.inviter, grants, Standing::Approved);
+    state.put_peer(&welcome.inviter.node, &peer).map_err(|error| storage(&error))?;
+    let ledger = welcome.ledger;
+    let change = |settings: &mut crate::store::settings::Settings| {
+        settings.ledgers.insert(ledger);
+        settings.default_ledger.get_or_insert(ledger);
+    };
+    state.update_settings(change).map_err(|error| storage(&error))?;
+    Ok(())
+}
+
+/// What a pairing came to.
+pub fn joined(welcome: &Welcome, grants: BTreeSet<PeerGrant>) -> Joined {
+    let mut grants = grants;
+    grants.insert(PeerGrant::Read);
+    Joined {
+        node: welcome.inviter.node,
+        alias: welcome.inviter.alias.clone(),
+        ledger: welcome.ledger,
+        grants,
+        granted: welcome.granted.clone(),
+    }
+}
+
+/// Removes a peer: from the ledger's members where this node may, from the link, from Radicle's `connect`. Blocks.
+///
+/// # Errors
+/// When the state or the identity cannot be written.
+pub fn remove(node: &Arc<Node>, peer: NodeId) -> Result<(), Error> {
+    node.state.remove_peer(&peer).map_err(|error| storage(&error))?;
+    node.peers_changed();
+    if let Some(link) = node.link() {
+        link.cut(&peer);
+    }
+    let home = node.home();
+    for ledger in node.state.settings().unwrap_or_default().ledgers {
+        let Ok(repository) = cobs::adapter::repository::open(&home, ledger) else { continue };
+        match identity::disallow(&home, &repository, peer) {
+            Ok(_) => node.announce(ledger),
+            Err(error @ (IdentityError::NotDelegate { .. } | IdentityError::IsDelegate { .. })) => {
+                tracing::warn!(%ledger, %error, "the peer stays a member of the ledger");
+            }
+            Err(error) => return Err(Error::new(Code::Storage, crate::runs::chain(&error))),
+        }
+    }
+    node.replication.forget(peer).map_err(|error| Error::new(Code::Storage, crate::runs::chain(&error)))
+}
+
+/// What this node says of itself.
+///
+/// # Errors
+/// When the direct link is not up.
+pub fn introduction(node: &Arc<Node>) -> Result<Introduction, Error> {
+    let link = node.link().ok_or_else(|| Error::new(Code::Busy, "the daemon is starting").retry_after_ms(500))?;
+    Ok(Introduction {
+        node: node.id,
+        alias: node.own_alias.clone(),
+        transport_key: link.local_key(),
+        link_addresses: node.link_addresses(),
+        radicle_addresses: node.radicle_addresses(),
+    })
+}
+
+impl Introduction {
+    /// For a home without a daemon, which cannot be dialled yet.
+    pub fn offline(node: NodeId, alias: String, transport_key: TransportKey) -> Self {
+        Self { node, alias, transport_key, link_addresses: Vec::new(), radicle_addresses: Vec::new() }
+    }
+}
+
+fn peer_of(introduction: &Introduction, grants: BTreeSet<PeerGrant>, standing: Standing) -> Peer {
+    Peer {
+        alias: Some(introduction.alias.clone()),
+        transport_key: Some(introduction.transport_key),
+        link_addresses: introduction.link_addresses.clone(),
+        radicle_addresses: introduction.radicle_addresses.clone(),
+        grants,
+        since: unix_now(),
+        standing,
+    }
+}
+
+fn parse(link: &str) -> Result<Ticket, Error> {
+    let bad = || {
+        Error::new(Code::BadRequest, "this is no pairing link")
+            .hint("a pairing link begins with rhizome://pair/1/ and is made by: rhizome invite")
+    };
+    let text = link.trim();
+    let encoded = text.strip_prefix(SCHEME).filter(|_| text.len() <= LINK_BYTES_MAX).ok_or_else(bad)?;
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).map_err(|_| bad())?;
+    serde_json::from_slice(&json).map_err(|_| bad())
+}
+
+fn to_be_signed(secret: &str, joiner: &TransportKey, inviter: &TransportKey) -> Vec<u8> {
+    format!("rhizome-pair-1\n{secret}\n{joiner}\n{inviter}\n").into_bytes()
+}

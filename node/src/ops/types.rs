@@ -15,6 +15,7 @@ use scheduler::capacity::Capacity;
 use scheduler::place::Verdict;
 
 use super::Scope;
+pub use crate::store::peers::Grant as PeerGrant;
 
 /// A job to be submitted.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -498,20 +499,6 @@ pub struct Addresses {
     pub radicle: Vec<String>,
     /// The unix socket.
     pub socket: String,
-}
-
-/// What a peer may do here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PeerGrant {
-    /// Logs and artifacts.
-    Read,
-    /// Its jobs may run here.
-    Submit,
-    /// It may run ours.
-    Run,
-    /// Its jobs may name us as arbiter, and ours may name it.
-    Arbitrate,
 }
 
 /// A peer.

@@ -1,0 +1,365 @@
+//! What the daemon does by period and by nudge. Each look is idempotent: the next one is its retry.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use cobs::adapter::refs;
+use cobs::adapter::writer::Draft;
+use cobs::id::{NodeId, RepoId};
+use cobs::peer::PeerRecord;
+use scheduler::machine::{Event, Origin};
+
+use crate::follower::Ask;
+use crate::link::LinkEvent;
+use crate::node::Node;
+use crate::ops::error::Error;
+use crate::ops::jobs::storage;
+use crate::replication::ReplicationEvent;
+use crate::store::peers::{Peer, Standing};
+use crate::{clock, peering, runs};
+
+/// How long the first fetch of a ledger may take.
+const LEDGER_FETCH: Duration = Duration::from_secs(60);
+/// Between two looks at what is missing or stale.
+const LOOK: Duration = Duration::from_secs(30);
+/// A ledger whose own references moved is read again at most this often.
+const OWN_SCAN: Duration = Duration::from_secs(1);
+
+/// Starts the periodic work.
+pub fn spawn(node: &Arc<Node>, stop: &CancellationToken) {
+    tokio::spawn(stop.clone().run_until_cancelled_owned(link_events(Arc::clone(node))));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(capacity(Arc::clone(node))));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(sweeps(Arc::clone(node))));
+}
+
+async fn capacity(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(peering::CAPACITY_PERIOD);
+    loop {
+        ticks.tick().await;
+        peering::tell_capacity(&node, None).await;
+    }
+}
+
+async fn sweeps(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    let mut since_keep = runs::keep::PERIOD;
+    loop {
+        ticks.tick().await;
+        since_keep += LOOK;
+        let keep = since_keep >= runs::keep::PERIOD;
+        if keep {
+            since_keep = Duration::ZERO;
+        }
+        let worker = Arc::clone(&node);
+        let work = move || {
+            worker.fetch_missing_ledgers();
+            worker.release_sources();
+            if keep {
+                runs::keep::sweep(&worker);
+                let now = clock::unix_now();
+                let ended = |job| worker.ended_at(job);
+                if let Err(error) = worker.state.sweep_keys(now, ended) {
+                    tracing::warn!(%error, "idempotency keys not swept");
+                }
+                if let Err(error) = worker.state.sweep_invitations(now) {
+                    tracing::warn!(%error, "invitations not swept");
+                }
+            }
+            if let Err(error) = worker.view.flush() {
+                tracing::warn!(%error, "view not flushed");
+            }
+        };
+        tokio::task::spawn_blocking(work).await.ok();
+    }
+}
+
+async fn link_events(node: Arc<Node>) {
+    let Some(link) = node.link().cloned() else { return };
+    let mut events = link.subscribe();
+    loop {
+        match events.recv().await {
+            Ok(LinkEvent::Connected { node: peer }) => {
+                tracing::info!(%peer, "link up");
+                let teller = Arc::clone(&node);
+                tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerUp { node: peer })).await.ok();
+                peering::tell_capacity(&node, Some(peer)).await;
+                crate::collect::retry(&node, peer);
+            }
+            Ok(LinkEvent::Disconnected { node: peer, parting }) => tracing::info!(%peer, ?parting, "link down"),
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Turns what was replicated into reads.
+pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<ReplicationEvent>) {
+    let mut own: BTreeSet<RepoId> = BTreeSet::new();
+    loop {
+        let event = if own.is_empty() {
+            events.recv().await
+        } else {
+            // own writes come in bursts, and the writer's own are read one by one already
+            match tokio::time::timeout(OWN_SCAN, events.recv()).await {
+                Ok(event) => event,
+                Err(_) => {
+                    for ledger in std::mem::take(&mut own) {
+                        node.block(move |node| node.scan(ledger, Origin::Live));
+                    }
+                    continue;
+                }
+            }
+        };
+        let Some(event) = event else { return };
+        match event {
+            ReplicationEvent::RefsFetched { rid, from, refs } => {
+                let worker = Arc::clone(&node);
+                let names: Vec<String> = refs.into_iter().map(|fetched| fetched.name).collect();
+                tokio::task::spawn_blocking(move || worker.fetched(rid, from, &names)).await.ok();
+            }
+            ReplicationEvent::LocalRefsChanged { rid, .. } => drop(own.insert(rid)),
+            ReplicationEvent::PeerConnected { peer } => {
+                tracing::info!(%peer, "radicle session up");
+                if let Some(link) = node.link() {
+                    link.nudge(&peer);
+                }
+                node.block(move |node| node.fetch_missing_ledgers());
+            }
+            ReplicationEvent::PeerDisconnected { peer, reason } => tracing::info!(%peer, reason, "radicle session down"),
+            ReplicationEvent::Missed => {
+                for ledger in node.ledgers() {
+                    node.block(move |node| node.scan(ledger, Origin::Live));
+                }
+            }
+            ReplicationEvent::Stopped => {
+                tracing::warn!("the radicle node ended by itself; it is started again");
+                node.block(|node| {
+                    let restarted = node.replication.restart();
+                    node.problem("radicle", restarted.err().map(|error| runs::chain(&error)));
+                });
+            }
+            ReplicationEvent::Synced { .. } => {}
+        }
+    }
+}
+
+impl Node {
+    /// What the last daemon left and what was written since: runs first, then every ledger. Blocks.
+    ///
+    /// # Errors
+    /// When the runs cannot be read.
+    pub fn take_up(self: &Arc<Self>) -> Result<(), Error> {
+        self.tell_admitted();
+        let capacity = self.capacity();
+        self.claims.send(Event::Capacity(Box::new(capacity)));
+        self.runs.adopt(&self.claims).map_err(|error| storage(&error))?;
+        for ledger in self.ledgers() {
+            self.replication.watch(ledger);
+            self.scan(ledger, Origin::Start);
+        }
+        self.peers_changed();
+        for ledger in self.ledgers() {
+            self.publish_record(ledger);
+        }
+        self.collect_missing();
+        Ok(())
+    }
+
+    /// The ledgers of this node.
+    pub fn ledgers(&self) -> BTreeSet<RepoId> {
+        let mut ledgers = self.state.settings().unwrap_or_default().ledgers;
+        ledgers.extend(self.config.ledger);
+        ledgers
+    }
+
+    /// Reads what changed in a ledger, and waits for it. Blocks.
+    pub fn scan(&self, ledger: RepoId, origin: Origin) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let then = Box::new(move || drop(sender.send(())));
+        self.follower.ask(Ask::Scan { ledger, origin, then });
+        receiver.recv().ok();
+    }
+
+    /// References of a ledger came from a peer. Blocks for a moment.
+    fn fetched(self: &Arc<Self>, rid: RepoId, from: NodeId, names: &[String]) {
+        if !self.ledgers().contains(&rid) {
+            return;
+        }
+        tracing::debug!(%rid, %from, refs = names.len(), "fetched");
+        for name in names {
+            if let Some(job) = refs::job_of(name) {
+                self.follower.ask(Ask::Changed { ledger: rid, job });
+            }
+        }
+        if names.iter().any(|name| refs::is_archive(name)) {
+            self.scan(rid, Origin::Live);
+        }
+        if names.iter().any(|name| refs::is_peer_record(name)) {
+            self.read_records(rid);
+        }
+    }
+
+    /// Takes part in a ledger that was joined: fetches it as soon as a member is connected. Blocks.
+    pub fn take_ledger(self: &Arc<Self>, ledger: RepoId) {
+        self.replication.watch(ledger);
+        for (peer, known) in self.peer_map() {
+            for address in &known.radicle_addresses {
+                if let Err(error) = self.replication.connect_peer(peer, address) {
+                    tracing::warn!(%peer, address, %error, "radicle peer not dialled");
+                }
+            }
+        }
+        self.fetch_missing_ledgers();
+    }
+
+    /// Fetches ledgers that are not here yet. Blocks.
+    pub fn fetch_missing_ledgers(self: &Arc<Self>) {
+        for ledger in self.ledgers() {
+            if cobs::adapter::ledger::get(&self.home(), ledger).is_ok() {
+                continue;
+            }
+            if let Err(error) = self.replication.seed(ledger) {
+                tracing::warn!(%ledger, %error, "ledger not seeded");
+            }
+            for peer in self.replication.connected() {
+                match self.replication.fetch(ledger, peer, LEDGER_FETCH) {
+                    Ok(_) => {
+                        tracing::info!(%ledger, %peer, "ledger fetched");
+                        self.replication.watch(ledger);
+                        self.scan(ledger, Origin::Live);
+                        self.publish_record(ledger);
+                        self.read_records(ledger);
+                        break;
+                    }
+                    Err(error) => tracing::info!(%ledger, %peer, %error, "ledger not fetched yet"),
+                }
+            }
+        }
+    }
+
+    /// Writes this node's peer record into a ledger when it is another than the one there. Blocks for a moment.
+    pub fn publish_record(&self, ledger: RepoId) {
+        let Some(link) = self.link() else { return };
+        let Ok(repository) = cobs::adapter::repository::open(&self.home(), ledger) else { return };
+        let record = PeerRecord {
+            protocol: cobs::PROTOCOL_VERSION,
+            alias: self.own_alias.clone(),
+            link_addresses: self.link_addresses(),
+            radicle_addresses: self.radicle_addresses(),
+            transport_key: link.local_key(),
+            labels: self.config.node.labels.clone(),
+            runners: self.capacity().runners.keys().copied().collect(),
+        };
+        let there = cobs::adapter::peer_record::read_peer_record(&repository, &self.id).ok().flatten();
+        if there.as_ref() == Some(&record) {
+            return;
+        }
+        let reply = |result: Result<_, cobs::adapter::writer::WriteError>| {
+            if let Err(error) = result {
+                tracing::warn!(%error, "peer record not written");
+            }
+        };
+        self.writer.submit(Draft::PeerRecord { ledger, record }, Box::new(reply));
+    }
+
+    /// Takes over what peers say of themselves; a member that is new here is pending until someone approves it. Blocks.
+    pub fn read_records(self: &Arc<Self>, ledger: RepoId) {
+        let Ok(repository) = cobs::adapter::repository::open(&self.home(), ledger) else { return };
+        let Ok(members) = cobs::adapter::ledger::members(&repository) else { return };
+        let records = cobs::adapter::peer_record::read_peer_records(&repository).unwrap_or_default();
+        let known = self.peer_map();
+        for (node, record) in records {
+            if node == self.id || !members.contains(&node) {
+                continue;
+            }
+            let before = known.get(&node);
+            let peer = Peer {
+                alias: Some(record.alias),
+                transport_key: Some(record.transport_key),
+                link_addresses: record.link_addresses,
+                radicle_addresses: record.radicle_addresses,
+                grants: before.map(|peer| peer.grants.clone()).unwrap_or_default(),
+                since: before.map_or_else(clock::unix_now, |peer| peer.since),
+                standing: before.map_or(Standing::Pending, |peer| peer.standing),
+            };
+            if before == Some(&peer) {
+                continue;
+            }
+            tracing::info!(peer = %node, new = before.is_none(), "peer record taken over");
+            if let Err(error) = self.state.put_peer(&node, &peer) {
+                tracing::error!(%error, "cannot write a peer");
+            }
+        }
+        self.peers_changed();
+    }
+
+    /// Announces a repository, or leaves it to the node's next start.
+    pub fn announce(&self, ledger: RepoId) {
+        if let Err(error) = self.replication.announce(ledger) {
+            tracing::warn!(%ledger, %error, "not announced");
+        }
+    }
+
+    /// After a joiner was admitted: Radicle dials it, and the link takes it.
+    pub fn peers_changed_by_pairing(self: &Arc<Self>) {
+        self.peers_changed();
+        for (peer, known) in self.peer_map() {
+            if known.standing == Standing::Approved && known.radicle_addresses.is_empty() {
+                if let Err(error) = self.replication.admit_peer(peer) {
+                    tracing::warn!(%peer, %error, "limits not raised for the peer");
+                }
+            }
+            for address in &known.radicle_addresses {
+                if let Err(error) = self.replication.connect_peer(peer, address) {
+                    tracing::warn!(%peer, address, %error, "radicle peer not dialled");
+                }
+            }
+        }
+        for ledger in self.ledgers() {
+            self.announce(ledger);
+        }
+    }
+
+    /// Lets go of commits that were kept for jobs that are settled now. Blocks.
+    pub fn release_sources(&self) {
+        let kept = std::mem::take(&mut *self.settled_sources.lock().unwrap_or_else(PoisonError::into_inner));
+        for (repo, job) in kept {
+            if let Err(error) = self.replication.drop_commit(repo, job) {
+                tracing::debug!(%repo, %job, %error, "kept commit not dropped");
+            }
+        }
+    }
+
+    /// Own jobs that settled while this node was away may have left what is not home yet. Blocks for a moment.
+    fn collect_missing(self: &Arc<Self>) {
+        const LOOK_BACK_JOBS: usize = 500;
+        for ledger in self.ledgers() {
+            let mut query = crate::store::view::list::Query::newest(ledger, LOOK_BACK_JOBS);
+            query.author = Some(self.id);
+            let Ok(page) = self.view.list(&query) else { continue };
+            let items: Vec<crate::ops::types::JobSummary> = serde_json::from_slice(&page.json).unwrap_or_default();
+            for item in items {
+                if let Some(job) = self.known_job(item.id) {
+                    crate::collect::after(self, &job);
+                }
+            }
+        }
+    }
+
+    /// Ends what must end with the daemon. Runs go on. Blocks.
+    pub fn wind_up(&self) {
+        self.claims.stop();
+        self.follower.ask(Ask::Stop);
+        self.writer.stop();
+        if let Err(error) = self.replication.stop() {
+            tracing::warn!(%error, "the radicle node ended badly");
+        }
+        if let Err(error) = self.view.flush() {
+            tracing::warn!(%error, "view not flushed");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The thread that reads ledgers: turns changed references into evaluated jobs, puts them into the view, and tells the
+//! node. The only reader of job objects, so what the machine sees of a job never goes backwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use sha2::{Digest as _, Sha256};
+
+use cobs::adapter::reader::{self, ReadError, Tips};
+use cobs::digest::Digest;
+use cobs::id::{JobId, RepoId};
+use cobs::job::fold::Identity;
+use cobs::job::state::Job;
+use radicle::storage::git::{Repository, Storage};
+use radicle::storage::{ReadRepository as _, ReadStorage as _};
+use scheduler::machine::Origin;
+
+use crate::clock::unix_now;
+use crate::store::UnixMs;
+use crate::store::view::{Change, JobRecord, JobRow, View};
+
+/// Most requests that wait for the thread.
+const ASKS_MAX: usize = 16_384;
+/// Most requests read in one batch.
+const BATCH_ASKS_MAX: usize = 512;
+
+/// What is asked of the thread.
+pub enum Ask {
+    /// A job's references changed.
+    Changed {
+        /// Where.
+        ledger: RepoId,
+        /// The job.
+        job: JobId,
+    },
+    /// This node wrote an operation: `then` is called once the view and the machine have seen it.
+    Written {
+        /// Where.
+        ledger: RepoId,
+        /// The job.
+        job: JobId,
+        /// What follows.
+        then: Box<dyn FnOnce() + Send>,
+    },
+    /// Everything in a ledger may have changed.
+    Scan {
+        /// Where.
+        ledger: RepoId,
+        /// Whether it is the scan at start.
+        origin: Origin,
+        /// What follows.
+        then: Box<dyn FnOnce() + Send>,
+    },
+    /// End the thread.
+    Stop,
+}
+
+/// A job that was read.
+pub struct Seen {
+    /// Its ledger.
+    pub ledger: RepoId,
+    /// Its state.
+    pub job: Arc<Job>,
+    /// When its root says it was written.
+    pub created: UnixMs,
+    /// Whether this is the scan at start.
+    pub origin: Origin,
+}
+
+/// A handle on the thread.
+#[derive(Clone)]
+pub struct Follower {
+    sender: SyncSender<Ask>,
+}
+
+/// The thread before it runs.
+pub struct FollowerThread {
+    receiver: Receiver<Ask>,
+    storage: Storage,
+    view: Arc<View>,
+}
+
+/// What a ledger was last read with.
+struct Open {
+    repository: Repository,
+    identity_at: radicle::git::Oid,
+    identity: Identity,
+}
+
+impl Follower {
+    /// A handle and the thread to be.
+    pub fn new(storage: Storage, view: Arc<View>) -> (Self, FollowerThread) {
+        let (sender, receiver) = sync_channel(ASKS_MAX);
+        (Self { sender }, FollowerThread { receiver, storage, view })
+    }
+
+    /// Hands a request to the thread; waits while its queue is full.
+    pub fn ask(&self, ask: Ask) {
+        // the thread ends only when the node does
+        self.sender.send(ask).ok();
+    }
+}
+
+impl FollowerThread {
+    /// Runs the thread; `tell` is called for every job read, after the view has it.
+    pub fn spawn(self, tell: impl FnMut(Seen) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("ledgers".into()).spawn(move || self.run(tell))
+    }
+
+    fn run(self, mut tell: impl FnMut(Seen)) {
+        let mut open = BTreeMap::new();
+        while let Ok(first) = self.receiver.recv() {
+            let mut asks = vec![first];
+            while asks.len() < BATCH_ASKS_MAX {
+                let Ok(ask) = self.receiver.try_recv() else { break };
+                asks.push(ask);
+            }
+            if !self.batch(asks, &mut open, &mut tell) {
+                break;
+            }
+        }
+        if let Err(error) = self.view.flush() {
+            tracing::warn!(%error, "the view is not written to disk; it is rebuilt at the next start");
+        }
+    }
+
+    /// Reads each job of a batch once, then calls what waits for it. False at the end.
+    fn batch(&self, asks: Vec<Ask>, open: &mut BTreeMap<RepoId, Open>, tell: &mut impl FnMut(Seen)) -> bool {
+        let mut jobs: BTreeSet<(RepoId, JobId)> = BTreeSet::new();
+        let mut after: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        let mut goes_on = true;
+        for ask in asks {
+            match ask {
+                Ask::Changed { ledger, job } => {
+                    jobs.insert((ledger, job));
+                }
+                Ask::Written { ledger, job, then } => {
+                    jobs.insert((ledger, job));
+                    after.push(then);
+                }
+                Ask::Scan { ledger, origin, then } => {
+                    self.scan(ledger, origin, open, tell);
+                    after.push(then);
+                }
+                Ask::Stop => goes_on = false,
+            }
+        }
+        self.read(&jobs, Origin::Live, open, tell);
+        after.into_iter().for_each(|then| then());
+        goes_on
+    }
+
+    fn scan(&self, ledger: RepoId, origin: Origin, open: &mut BTreeMap<RepoId, Open>, tell: &mut impl FnMut(Seen)) {
+        let Some(open_ledger) = self.open(ledger, open) else { return };
+        let listed = match reader::list_jobs(&open_ledger.repository) {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::error!(%ledger, %error, "cannot list the jobs of the ledger");
+                return;
+            }
+        };
+        let known = self.view.tips(ledger).unwrap_or_default();
+        let unfinished = self.view.unfinished(ledger).unwrap_or_default();
+        let wanted: BTreeSet<(RepoId, JobId)> = listed
+            .iter()
+            .filter(|(job, tips)| known.get(*job) != Some(&fingerprint(tips)) || unfinished.contains(*job))
+            .map(|(job, _)| (ledger, *job))
+            .collect();
+        tracing::debug!(%ledger, jobs = listed.len(), read = wanted.len(), "ledger scanned");
+        self.read(&wanted, origin, open, tell);
+    }
+
+    fn read(
+        &self,
+        jobs: &BTreeSet<(RepoId, JobId)>,
+        origin: Origin,
+        open: &mut BTreeMap<RepoId, Open>,
+        tell: &mut impl FnMut(Seen),
+    ) {
+        let mut changes = Vec::new();
+        let mut seen = Vec::new();
+        for (ledger, job) in jobs {
+            let Some(open_ledger) = self.open(*ledger, open) else { continue };
+            match self.read_one(*ledger, *job, open_ledger) {
+                Ok((change, job, created)) => {
+                    changes.push(change);
+                    seen.push(Seen { ledger: *ledger, job: Arc::new(job), created, origin });
+                }
+                Err(error @ ReadError::Storage { .. }) => tracing::error!(%error, "cannot read a job"),
+                Err(error) => {
+                    metrics::counter!("rhizome_objects_ignored_total").increment(1);
+                    tracing::warn!(%job, %ledger, %error, "object ignored");
+                    changes.push(Change::Ignore { ledger: *ledger, object: *job, tips: Digest([0; 32]) });
+                }
+            }
+        }
+        if let Err(error) = self.view.apply(&changes) {
+            tracing::error!(%error, "cannot write the view");
+        }
+        seen.into_iter().for_each(tell);
+    }
+
+    fn read_one(&self, ledger: RepoId, job: JobId, open: &Open) -> Result<(Change, Job, UnixMs), ReadError> {
+        let read = reader::read_job(&open.repository, job, &open.identity)?;
+        let seconds = open.repository.commit(job.0).map(|commit| commit.time().seconds()).unwrap_or_default();
+        let created = UnixMs(u64::try_from(seconds).unwrap_or_default().saturating_mul(1000));
+        let updated = unix_now();
+        let summary = crate::ops::jobs::summary(ledger, &read.job, created, updated);
+        let row = JobRow {
+            id: job,
+            ledger,
+            created,
+            updated,
+            status: read.job.status(),
+            outcome: read.job.outcome(),
+            queue: read.job.create.queue.clone(),
+            author: read.job.author,
+        };
+        let record = JobRecord {
+            row,
+            summary: serde_json::to_vec(&summary).expect("a summary is plain data"),
+            full: serde_json::to_vec(&read.job).expect("a job is plain data"),
+            tips: fingerprint(&read.reading.tips),
+        };
+        Ok((Change::Put(Box::new(record)), read.job, created))
+    }
+
+    /// The ledger's repository, with its accepted identity as of now.
+    fn open<'a>(&self, ledger: RepoId, open: &'a mut BTreeMap<RepoId, Open>) -> Option<&'a Open> {
+        let opened = open.get(&ledger).map(|known| (known.repository.identity_head().ok(), known.identity_at));
+        if opened.is_none_or(|(head, at)| head != Some(at)) {
+            match self.reopen(ledger) {
+                Ok(fresh) => {
+                    open.insert(ledger, fresh);
+                }
+                Err(error) => {
+                    tracing::warn!(%ledger, %error, "the ledger cannot be opened");
+                    return None;
+                }
+            }
+        }
+        open.get(&ledger)
+    }
+
+    fn reopen(&self, ledger: RepoId) -> Result<Open, Box<dyn std::error::Error>> {
+        let repository = self.storage.repository(ledger)?;
+        let identity_at = repository.identity_head()?;
+        let accepted = cobs::adapter::identity::accepted_revisions(&repository)?;
+        Ok(Open { repository, identity_at, identity: Identity { accepted } })
+    }
+}
+
+/// A digest of where an object's tips stand.
+fn fingerprint(tips: &Tips) -> Digest {
+    let mut hash = Sha256::new();
+    for (node, oids) in tips {
+        hash.update(node.to_string());
+        for oid in oids {
+            hash.update(AsRef::<[u8]>::as_ref(oid));
+        }
+    }
+    Digest(hash.finalize().into())
+}

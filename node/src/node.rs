@@ -1,0 +1,321 @@
+//! The node: what its threads and tasks share, and how the claim machine's effects are carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+
+use cobs::adapter::profile::NodeHome;
+use cobs::adapter::writer::{Draft, WriteError, Written, WriterHandle};
+use cobs::id::{JobId, NodeId, RepoId};
+use cobs::job::state::Job;
+use scheduler::capacity::Capacity;
+use scheduler::machine::{Asked, Effect, Event};
+use scheduler::probe::Probe;
+
+use crate::blobs::Blobs;
+use crate::claims::Claims;
+use crate::config::Config;
+use crate::follower::{Ask, Follower, Seen};
+use crate::link::Link;
+use crate::replication::Replication;
+use crate::runs::{Runs, prepare};
+use crate::store::peers::{Grant, Peer, Standing};
+use crate::store::state::State;
+use crate::store::view::View;
+
+/// Changes of jobs that a slow listener may lag behind before it reads the view anew.
+pub const CHANGES_MAX: usize = 4096;
+/// A peer's capacity older than this is unknown.
+pub const CAPACITY_FRESH: Duration = Duration::from_secs(15);
+
+/// What is known of a peer in this life of the daemon.
+#[derive(Clone, Debug)]
+pub struct PeerNow {
+    /// What it offers.
+    pub capacity: Capacity,
+    /// Whether it takes our jobs.
+    pub admits: bool,
+    /// When it said so.
+    pub at: Instant,
+    /// What was granted to it in root operations since.
+    pub granted_since: u32,
+}
+
+/// The node. Everything that acts holds it by `Arc`.
+pub struct Node {
+    /// Its key.
+    pub id: NodeId,
+    /// What people call it.
+    pub own_alias: String,
+    /// Where its files are.
+    pub files: crate::config::home::Home,
+    /// What it was started with.
+    pub config: Config,
+    /// Each value of the configuration with where it came from.
+    pub settings: Vec<crate::config::Setting>,
+    /// Tokens, peers, promises.
+    pub state: Arc<State>,
+    /// The jobs.
+    pub view: Arc<View>,
+    /// Inputs, and copies of what its jobs left.
+    pub blobs: Blobs,
+    /// The one writer.
+    pub writer: WriterHandle,
+    /// The one reader of ledgers.
+    pub follower: Follower,
+    /// The claim machine.
+    pub claims: Claims,
+    /// Its runs.
+    pub runs: Arc<Runs>,
+    /// The embedded Radicle node.
+    pub replication: Replication,
+    /// The capacity probe.
+    pub probe: Mutex<Probe>,
+    /// Jobs as they change.
+    pub changes: broadcast::Sender<JobId>,
+    /// When the daemon started.
+    pub started: Instant,
+    /// Where tasks run.
+    pub runtime: Handle,
+    /// What went wrong and stands; shown by `/health`.
+    pub problems: Mutex<BTreeMap<&'static str, String>>,
+    pub(crate) link: OnceLock<Link>,
+    pub(crate) link_identity: OnceLock<Arc<crate::link::LinkIdentity>>,
+    pub(crate) api_addresses: OnceLock<Vec<String>>,
+    /// Who may come over the link, by key.
+    pub(crate) authorized: Arc<std::sync::RwLock<BTreeMap<cobs::transport_key::TransportKey, NodeId>>>,
+    /// Commits kept for jobs that are settled now.
+    pub(crate) settled_sources: Mutex<BTreeSet<(RepoId, JobId)>>,
+    pub(crate) peers_now: Mutex<BTreeMap<NodeId, PeerNow>>,
+    /// Reports that are being brought home, or are here.
+    pub(crate) collecting: Mutex<BTreeSet<(JobId, cobs::id::Token)>>,
+    /// Jobs whose logs or artifacts are still on a peer.
+    pub(crate) to_collect: Mutex<BTreeMap<NodeId, BTreeSet<JobId>>>,
+    /// Unsettled jobs as last read, and those that settled lately.
+    pub(crate) jobs: Mutex<BTreeMap<JobId, (RepoId, Arc<Job>)>>,
+}
+
+impl Node {
+    /// The opened Radicle home.
+    pub fn home(&self) -> NodeHome {
+        self.replication.home()
+    }
+
+    /// The direct link; there from the moment the daemon serves.
+    pub fn link(&self) -> Option<&Link> {
+        self.link.get()
+    }
+
+    /// A job as last read.
+    pub fn known_job(&self, id: JobId) -> Option<Arc<Job>> {
+        if let Some((_, job)) = self.lock_jobs().get(&id) {
+            return Some(Arc::clone(job));
+        }
+        let stored = self.view.job(id).ok().flatten()?;
+        serde_json::from_slice(&stored.full).ok().map(Arc::new)
+    }
+
+    /// The ledger of a job.
+    pub fn ledger_of(&self, id: JobId) -> Option<RepoId> {
+        if let Some((ledger, _)) = self.lock_jobs().get(&id) {
+            return Some(*ledger);
+        }
+        self.view.job(id).ok().flatten().map(|stored| stored.row.ledger)
+    }
+
+    /// What a peer may do here; nothing when it is not approved.
+    pub fn grants(&self, node: &NodeId) -> BTreeSet<Grant> {
+        let peer = self.state.peer(node).ok().flatten();
+        peer.filter(|peer| peer.standing == Standing::Approved).map(|peer| peer.grants).unwrap_or_default()
+    }
+
+    /// All peers in the state; empty when it cannot be read, which is logged.
+    pub fn peer_map(&self) -> BTreeMap<NodeId, Peer> {
+        self.state.peers().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the peers");
+            BTreeMap::new()
+        })
+    }
+
+    /// What people call a node.
+    pub fn alias(&self, node: &NodeId) -> String {
+        if *node == self.id {
+            return self.own_alias.clone();
+        }
+        let alias = self.state.peer(node).ok().flatten().and_then(|peer| peer.alias);
+        alias.unwrap_or_else(|| node.to_string().chars().take(12).collect())
+    }
+
+    /// What a peer said of itself lately.
+    pub fn peer_now(&self, node: &NodeId) -> Option<PeerNow> {
+        let peers = self.peers_now.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.get(node).filter(|now| now.at.elapsed() < CAPACITY_FRESH).cloned()
+    }
+
+    /// What this node offers now. Blocks for a moment.
+    pub fn capacity(&self) -> Capacity {
+        let slots_used = self.claims.machine().slots_used();
+        self.probe.lock().unwrap_or_else(PoisonError::into_inner).sample(slots_used, self.runs.root())
+    }
+
+    /// Notes or clears what is wrong.
+    pub fn problem(&self, what: &'static str, detail: Option<String>) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        match detail {
+            Some(detail) => problems.insert(what, detail),
+            None => problems.remove(what),
+        };
+    }
+
+    /// A job was read: the machine is told, and whoever watches it.
+    pub fn saw(self: &Arc<Self>, seen: Seen) {
+        let id = seen.job.id;
+        let never_confirm = self.state.never_confirmed_of(id).unwrap_or_else(|error| {
+            tracing::error!(%error, job = %id, "cannot read the notes of a job");
+            BTreeSet::new()
+        });
+        self.lock_jobs().insert(id, (seen.ledger, Arc::clone(&seen.job)));
+        let event = scheduler::machine::JobSeen {
+            job: Arc::clone(&seen.job),
+            created_ms: seen.created.0,
+            origin: seen.origin,
+            never_confirm,
+        };
+        self.claims.send(Event::Job(Box::new(event)));
+        crate::collect::after(self, &seen.job);
+        if let Some(source) = seen.job.create.spec.source.filter(|_| seen.job.author == self.id && seen.job.settled.is_some())
+        {
+            self.settled_sources.lock().unwrap_or_else(PoisonError::into_inner).insert((source.repo, id));
+        }
+        // nobody may be listening
+        self.changes.send(id).ok();
+        self.forget_settled();
+    }
+
+    /// Keeps the map of jobs small: settled ones are in the view.
+    fn forget_settled(&self) {
+        const JOBS_MAX: usize = 4096;
+        let mut jobs = self.lock_jobs();
+        if jobs.len() > JOBS_MAX {
+            jobs.retain(|_, (_, job)| job.settled.is_none());
+        }
+    }
+
+    /// Carries out an effect of the machine without blocking its thread. What comes back is the next event.
+    pub fn execute(self: &Arc<Self>, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Sign { job, kind, action, why } => {
+                tracing::debug!(%job, action = action.name(), why, "signs");
+                let Some(ledger) = self.ledger_of(job) else { return Some(Event::NotSigned { job, kind }) };
+                let node = Arc::clone(self);
+                let reply = move |result: Result<Written, WriteError>| node.signed(ledger, job, kind, result);
+                let draft = Draft::Append { ledger, job, action };
+                self.writer.submit(draft, Box::new(reply));
+                None
+            }
+            Effect::Note { job, token } => {
+                self.block(move |node| match node.state.never_confirm(job, token) {
+                    Ok(()) => node.claims.send(Event::Noted { job, token }),
+                    Err(error) => tracing::error!(%job, %token, %error, "cannot note a term; it keeps its lease"),
+                });
+                None
+            }
+            Effect::Send { to, message } => {
+                crate::peering::send(self, to, message);
+                None
+            }
+            Effect::Prepare { run } => {
+                self.block(move |node| {
+                    let prepared = match node.known_job(run.job) {
+                        Some(job) => prepare::prepare(node, run, &job),
+                        None => Err("the job is not here".into()),
+                    };
+                    match prepared {
+                        Ok(request) => {
+                            node.runs.note(run, |active| active.request = Some(Arc::new(request)));
+                            node.claims.send(Event::Prepared { run });
+                        }
+                        Err(reason) => node.claims.send(Event::NotPrepared { run, reason }),
+                    }
+                });
+                None
+            }
+            Effect::Start { run, deadline } => {
+                self.block(move |node| {
+                    node.runs.start(run, deadline, &node.claims);
+                    node.changes.send(run.job).ok();
+                });
+                None
+            }
+            Effect::Extend { run, deadline } => {
+                self.block(move |node| node.runs.extend(run, deadline));
+                None
+            }
+            Effect::Stop { run, reason, grace } => {
+                self.block(move |node| node.runs.stop(run, reason, grace));
+                None
+            }
+            Effect::Discard { run } => {
+                self.block(move |node| node.runs.discard(run));
+                None
+            }
+        }
+    }
+
+    /// The writer's word on an operation of the machine: the job is read again, and only then is the machine told.
+    fn signed(self: &Arc<Self>, ledger: RepoId, job: JobId, kind: Asked, result: Result<Written, WriteError>) {
+        let event = match result {
+            Ok(_) => Event::Signed { job, kind },
+            Err(error) => {
+                tracing::warn!(%job, ?kind, %error, "operation not written");
+                self.problem("ledger", Some(crate::runs::chain(&error)));
+                Event::NotSigned { job, kind }
+            }
+        };
+        let node = Arc::clone(self);
+        let then = Box::new(move || node.claims.send(event));
+        self.follower.ask(Ask::Written { ledger, job, then });
+    }
+
+    /// Runs blocking work on the pool.
+    pub fn block(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let node = Arc::clone(self);
+        self.runtime.spawn_blocking(move || work(&node));
+    }
+
+    /// The key and certificate of the direct link.
+    ///
+    /// # Errors
+    /// While the daemon starts.
+    pub fn identity(&self) -> Result<Arc<crate::link::LinkIdentity>, crate::ops::error::Error> {
+        use crate::ops::error::{Code, Error};
+        self.link_identity.get().cloned().ok_or_else(|| Error::new(Code::Busy, "the daemon is starting"))
+    }
+
+    /// Where peers reach the direct link: what the config adds first, then where it listens.
+    pub fn link_addresses(&self) -> Vec<String> {
+        let own = self.link().map(|link| link.local_addresses().iter().map(ToString::to_string).collect::<Vec<_>>());
+        self.config.link.addresses.iter().cloned().chain(own.into_iter().flatten()).collect()
+    }
+
+    /// Where peers reach the Radicle node.
+    pub fn radicle_addresses(&self) -> Vec<String> {
+        self.replication.local_addresses().iter().map(ToString::to_string).collect()
+    }
+
+    /// Tells the machine whose jobs may run here.
+    pub fn tell_admitted(&self) {
+        let peers = self.peer_map();
+        let may = |(node, peer): (&NodeId, &Peer)| {
+            (peer.standing == Standing::Approved && peer.grants.contains(&Grant::Submit)).then_some(*node)
+        };
+        self.claims.send(Event::Admitted(peers.iter().filter_map(may).collect()));
+    }
+
+    fn lock_jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, (RepoId, Arc<Job>)>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,397 @@
+//! Jobs as people and programs see them: lists, one job, why it waits, its end on request, its artifacts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use tokio_util::io::ReaderStream;
+
+use cobs::adapter::writer::Draft;
+use cobs::digest::Blob;
+use cobs::id::{JobId, NodeId, RepoId, Seq};
+use cobs::job::action::{Action, Cancel, REASON_BYTES_MAX};
+use cobs::job::outcome::{RunOutcome, Settlement};
+use cobs::job::spec::{Privacy, RunnerKind, Work};
+use cobs::job::state::{Job, Report, Status};
+use scheduler::machine::{Event, Millis};
+use scheduler::place;
+
+use super::error::{Code, Error};
+use super::types::{
+    Artifact, Artifacts, CancelRequest, Evict, Explain, ExplainNode, JobQuery, JobSummary, JobView, Pod,
+};
+use super::{Caller, Scope};
+use crate::clock::{boot_now, rfc3339};
+use crate::node::Node;
+use crate::store::UnixMs;
+use crate::store::view::list::Query;
+
+/// Jobs on a page without a wish.
+const PAGE_JOBS: u32 = 100;
+/// Most jobs on a page.
+const PAGE_JOBS_MAX: u32 = 500;
+/// Between the polite signal and the kill, without a wish.
+const EVICT_GRACE_MS: u64 = 10_000;
+/// The longest wish for it.
+const EVICT_GRACE_MS_MAX: u64 = 600_000;
+/// Longest title that is made of a command.
+const TITLE_CHARS_MAX: usize = 80;
+
+/// A job's line in a list.
+pub fn summary(ledger: RepoId, job: &Job, created: UnixMs, updated: UnixMs) -> JobSummary {
+    let Work::Command { command, .. } = &job.create.spec.work;
+    let title = job.create.spec.title.clone();
+    JobSummary {
+        id: job.id,
+        ledger,
+        title: title.unwrap_or_else(|| command.join(" ").chars().take(TITLE_CHARS_MAX).collect()),
+        status: job.status(),
+        outcome: job.outcome(),
+        queue: job.create.queue.clone(),
+        author: job.author,
+        node: job.holder().map(|(_, granted)| granted.node),
+        created_at: rfc3339(created),
+        updated_at: rfc3339(updated),
+    }
+}
+
+/// The error of a store, in words.
+pub fn storage(error: &dyn std::error::Error) -> Error {
+    Error::new(Code::Storage, crate::runs::chain(error)).hint("look at the disk of this node; nothing was acknowledged")
+}
+
+impl Node {
+    /// A page of jobs, newest first: JSON of a `Page<JobSummary>`, spliced from the view.
+    ///
+    /// # Errors
+    /// When the query is wrong or the view cannot be read.
+    pub async fn list_jobs(self: &Arc<Self>, caller: &Caller, query: JobQuery) -> Result<Bytes, Error> {
+        caller.require(Scope::ReadJobs)?;
+        let limit = query.limit.unwrap_or(PAGE_JOBS);
+        if !(1..=PAGE_JOBS_MAX).contains(&limit) {
+            return Err(Error::new(Code::BadRequest, format!("limit is {limit}; it is 1 to {PAGE_JOBS_MAX}")));
+        }
+        let after = query.cursor.map(|cursor| cursor.parse()).transpose();
+        let after = after.map_err(|error: crate::store::view::list::CursorError| {
+            Error::new(Code::BadRequest, error.to_string())
+        })?;
+        let Ok(ledger) = self.default_ledger() else { return Ok(Bytes::from_static(br#"{"items":[]}"#)) };
+        let query = Query {
+            ledger,
+            status: query.status.into_iter().collect(),
+            outcome: query.outcome.into_iter().collect(),
+            queue: query.queue,
+            author: query.author,
+            after,
+            limit: limit as usize,
+        };
+        let page = self.view.list(&query).map_err(|error| storage(&error))?;
+        let mut json = br#"{"items":"#.to_vec();
+        json.extend_from_slice(&page.json);
+        if let Some(next) = page.next {
+            json.extend_from_slice(format!(r#","next":"{next}""#).as_bytes());
+        }
+        json.push(b'}');
+        Ok(json.into())
+    }
+
+    /// One job by its id or a unique prefix.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub async fn job(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<JobView, Error> {
+        caller.require(Scope::ReadJobs)?;
+        let job = self.find(id)?;
+        self.view_of(caller, job.id).await
+    }
+
+    /// One job by its whole id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn view_of(self: &Arc<Self>, caller: &Caller, id: JobId) -> Result<JobView, Error> {
+        caller.require(Scope::ReadJobs)?;
+        let stored = self.view.job(id).map_err(|error| storage(&error))?.ok_or_else(|| no_job(&id.to_string()))?;
+        let job: Job = serde_json::from_slice(&stored.full)
+            .map_err(|error| Error::new(Code::Internal, format!("the view holds no job: {error}")))?;
+        let report = effective(&job);
+        let running = self.claims.machine().running(id).is_some();
+        let log_is_local = job.holder().is_some_and(|(token, granted)| {
+            granted.node == self.id || crate::collect::log_copy(self, id, token).exists()
+        });
+        Ok(JobView {
+            summary: summary(stored.row.ledger, &job, stored.row.created, stored.row.updated),
+            waits_for: self.waits_for(&job),
+            running,
+            exit_code: exit_code(&job),
+            run_outcome: report.map(|report| report.outcome.clone()),
+            reason: report.map(|report| report.reason.clone()).unwrap_or_default(),
+            log_is_local,
+            state: job,
+        })
+    }
+
+    /// Why a job stands where it stands.
+    pub fn waits_for(&self, job: &Job) -> String {
+        if let Some(words) = self.claims.machine().waits_for(job.id) {
+            return words;
+        }
+        match (job.status(), job.settled.map(|settled| settled.outcome)) {
+            (Status::Settled, Some(Settlement::Result { .. })) if job.outcome().is_none() => {
+                "it is settled; its result is on its way".into()
+            }
+            (Status::Settled, Some(Settlement::Cancelled)) if job.dones.is_empty() && !job.grants.is_empty() => {
+                let holder = job.holder().map(|(_, granted)| self.alias(&granted.node)).unwrap_or_default();
+                format!("it is cancelled; it may still run on {holder} until it hears")
+            }
+            (Status::Settled, _) => "it is settled".into(),
+            (Status::Provisional, _) => "it waits for its arbiter to settle the result".into(),
+            (Status::Queued | Status::Granted, _) => "it waits for its arbiter".into(),
+        }
+    }
+
+    /// The one job whose id begins so.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn find(&self, prefix: &str) -> Result<Arc<Job>, Error> {
+        let id = match prefix.parse::<JobId>() {
+            Ok(id) => id,
+            Err(_) => {
+                let found = self.view.find(prefix).map_err(|error| storage(&error))?;
+                match found.as_slice() {
+                    [] => return Err(no_job(prefix)),
+                    [one] => *one,
+                    several => {
+                        let ids: Vec<String> = several.iter().take(4).map(ToString::to_string).collect();
+                        return Err(Error::new(Code::Ambiguous, format!("several jobs begin with '{prefix}': {}", ids.join(", ")))
+                            .hint("give more digits"));
+                    }
+                }
+            }
+        };
+        self.known_job(id).ok_or_else(|| no_job(prefix))
+    }
+
+    /// Who could run a job, and why or why not.
+    ///
+    /// # Errors
+    /// When there is no such job.
+    pub async fn explain(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Explain, Error> {
+        caller.require(Scope::ReadJobs)?;
+        let job = self.find(id)?;
+        let sampler = Arc::clone(self);
+        let own = tokio::task::spawn_blocking(move || sampler.capacity()).await;
+        let own = own.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let verdict = |node: &NodeId| {
+            let capacity = if *node == self.id { Some(own.clone()) } else { self.peer_now(node).map(|now| now.capacity) };
+            capacity.map(|capacity| place::judge(&job.create.spec, &job.create.queue, &capacity))
+        };
+        let nodes = job.create.workers.iter().map(|node| ExplainNode {
+            node: *node,
+            alias: self.alias(node),
+            bid: job.bids.get(node).map(|bid| bid.score),
+            token: job.grants.iter().rev().find(|(_, granted)| granted.node == *node).map(|(token, _)| *token),
+            verdict: verdict(node),
+        });
+        let ignored = job.ignored.iter().map(|(reason, count)| {
+            let word = serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned));
+            (word.unwrap_or_default(), *count)
+        });
+        Ok(Explain {
+            id: job.id,
+            waits_for: self.waits_for(&job),
+            arbiter: job.arbiter().1,
+            nodes: nodes.collect(),
+            ignored: ignored.collect(),
+            alarms: alarms(&job),
+        })
+    }
+
+    /// Asks for the end of a job, as its author or a delegate.
+    ///
+    /// # Errors
+    /// When there is no such job, or the ledger cannot be written.
+    pub async fn cancel(self: &Arc<Self>, caller: &Caller, id: &str, request: CancelRequest) -> Result<JobView, Error> {
+        caller.require(Scope::WriteJobs)?;
+        let job = self.find(id)?;
+        if request.reason.len() > REASON_BYTES_MAX {
+            return Err(Error::new(Code::TooLarge, format!("the reason has more than {REASON_BYTES_MAX} bytes")));
+        }
+        if job.status() != Status::Settled && !job.cancels.contains_key(&self.id) {
+            let ledger = self.ledger_of(job.id).ok_or_else(|| no_job(id))?;
+            let action = Action::Cancel(Cancel { job: job.id, seq: Seq(0), reason: request.reason });
+            self.write(ledger, Draft::Append { ledger, job: job.id, action }).await?;
+        }
+        self.view_of(&Caller::Owner, job.id).await
+    }
+
+    /// Ends a run here after its grace, with a report that gives the grant back.
+    ///
+    /// # Errors
+    /// When no run of the job is here.
+    pub async fn evict(self: &Arc<Self>, caller: &Caller, evict: Evict) -> Result<JobSummary, Error> {
+        caller.require(Scope::WriteJobs)?;
+        let grace = evict.grace_ms.unwrap_or(EVICT_GRACE_MS);
+        if grace > EVICT_GRACE_MS_MAX {
+            let words = format!("graceMs is {grace}; it is 0 to {EVICT_GRACE_MS_MAX}");
+            return Err(Error::new(Code::BadRequest, words));
+        }
+        let job = self.find(&evict.id)?;
+        let here = job.holder().is_some_and(|(_, granted)| granted.node == self.id) && job.status() == Status::Granted;
+        if !here {
+            return Err(Error::new(Code::NotFound, "no run of that job is on this node").hint("see: rhizome job show ID"));
+        }
+        self.claims.send(Event::Evict { job: job.id, grace: Millis(grace) });
+        Ok(self.view_of(&Caller::Owner, job.id).await?.summary)
+    }
+
+    /// The runs of this node that have not been let go.
+    ///
+    /// # Errors
+    /// Without the scope.
+    pub async fn pods(self: &Arc<Self>, caller: &Caller) -> Result<Vec<Pod>, Error> {
+        caller.require(Scope::ReadJobs)?;
+        let now = boot_now();
+        let pod = |(run, active): (cobs::id::RunId, crate::runs::Active)| {
+            let job = self.known_job(run.job)?;
+            let granted = job.grants.get(&run.token)?;
+            let phase = match (&active.run, &active.finished) {
+                (_, Some(_)) => "finished",
+                (Some(_), None) => "running",
+                (None, None) => "waiting",
+            };
+            let unreported = !job.dones.contains_key(&run.token) && job.status() != Status::Settled;
+            (unreported || phase == "running").then(|| Pod {
+                run,
+                runner: RunnerKind::Sandbox,
+                kind: granted.kind,
+                phase: phase.into(),
+                started_at: active.started.map(rfc3339),
+                lease_left_ms: active.deadline.map(|at| at.0.saturating_sub(now.0)),
+            })
+        };
+        Ok(self.runs.active().into_iter().filter_map(pod).collect())
+    }
+
+    /// The files that a job left.
+    ///
+    /// # Errors
+    /// When there is no such job, or they are not home yet.
+    pub async fn artifacts(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Artifacts, Error> {
+        caller.require(Scope::ReadJobs)?;
+        let job = self.find(id)?;
+        let Some(report) = effective(&job) else {
+            return Err(Error::new(Code::NotFound, "the job has not ended yet"));
+        };
+        let Some(list) = report.digests.artifacts else { return Ok(Artifacts { files: Vec::new() }) };
+        self.bring(&job, report, list).await?;
+        let path = self.blob_of(&job, list);
+        let bytes = std::fs::read(path).map_err(|error| storage(&error))?;
+        let manifest: scheduler::runner::finished::Manifest = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(Code::Gone, format!("the list of artifacts cannot be read: {error}")))?;
+        let file = |artifact: scheduler::runner::finished::Artifact| Artifact {
+            path: artifact.path,
+            digest: artifact.digest,
+            size: artifact.size,
+            executable: artifact.executable,
+        };
+        Ok(Artifacts { files: manifest.artifacts.into_iter().map(file).collect() })
+    }
+
+    /// One file that a job left.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be had now.
+    pub async fn artifact(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &str,
+        path: &str,
+    ) -> Result<(Artifact, BoxStream<'static, std::io::Result<Bytes>>), Error> {
+        let files = self.artifacts(caller, id).await?.files;
+        let job = self.find(id)?;
+        let artifact = files.into_iter().find(|artifact| artifact.path == path);
+        let artifact = artifact.ok_or_else(|| {
+            Error::new(Code::NotFound, format!("the job left no file '{path}'")).hint("see: rhizome job artifacts ID")
+        })?;
+        let blob = Blob { digest: artifact.digest, size: artifact.size };
+        if let Some(report) = effective(&job) {
+            self.bring(&job, report, blob).await?;
+        }
+        let file = tokio::fs::File::open(self.blob_of(&job, blob)).await.map_err(|error| storage(&error))?;
+        Ok((artifact, ReaderStream::with_capacity(file, 256 << 10).boxed()))
+    }
+
+    /// Makes sure that a blob of a report is here.
+    async fn bring(self: &Arc<Self>, job: &Job, report: &Report, blob: Blob) -> Result<(), Error> {
+        if self.blob_of(job, blob).is_file() {
+            return Ok(());
+        }
+        if job.create.spec.privacy == Privacy::Private || report.node == self.id {
+            return Err(Error::new(Code::Gone, "it is not kept any more"));
+        }
+        crate::peering::fetch(self, report.node, job.id, blob).await
+    }
+
+    fn blob_of(&self, job: &Job, blob: Blob) -> std::path::PathBuf {
+        let in_run = crate::runs::prepare::artifact_path(self, job.id, blob.digest);
+        in_run.unwrap_or_else(|| self.blobs.path(blob.digest))
+    }
+
+    /// Writes through the one writer and waits until the view has seen it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub async fn write(self: &Arc<Self>, ledger: RepoId, draft: Draft) -> Result<JobId, Error> {
+        use crate::follower::Ask;
+        use cobs::adapter::writer::Written;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let follower = self.follower.clone();
+        let reply = move |result| match result {
+            Ok(Written::Operation(operation)) => {
+                let job = operation.job;
+                let then = Box::new(move || drop(sender.send(Ok(Some(job)))));
+                follower.ask(Ask::Written { ledger, job, then });
+            }
+            Ok(_) => drop(sender.send(Ok(None))),
+            Err(error) => drop(sender.send(Err(super::submit::write_error(&error)))),
+        };
+        self.writer.submit(draft, Box::new(reply));
+        let answer = receiver.await.map_err(|_| Error::new(Code::Internal, "the writer is gone"))??;
+        answer.ok_or_else(|| Error::new(Code::Internal, "the writer wrote something else"))
+    }
+}
+
+/// The report that counts: the settled one, or else the newest that ended a run.
+pub fn effective(job: &Job) -> Option<&Report> {
+    job.settled_report().or_else(|| {
+        job.dones.values().rev().find(|report| report.outcome != RunOutcome::Released)
+    })
+}
+
+/// The exit code of `rhizome run`, once the job is settled and its report is here.
+fn exit_code(job: &Job) -> Option<u8> {
+    match job.settled?.outcome {
+        Settlement::Result { .. } => job.settled_report().map(|report| report.outcome.exit_code()),
+        Settlement::Cancelled | Settlement::Lost { .. } | Settlement::Expired | Settlement::Superseded { .. } => Some(125),
+    }
+}
+
+fn alarms(job: &Job) -> Vec<String> {
+    let mut alarms: Vec<String> = Vec::new();
+    for other in &job.other_settles {
+        alarms.push(format!("a second settle in epoch {}: {:?}", other.epoch.0, other.outcome));
+    }
+    let effective = job.settled_report().map(|report| report.done);
+    let ran = job.dones.values().filter(|report| report.outcome != RunOutcome::Released);
+    for report in ran.filter(|report| effective.is_some_and(|effective| effective != report.done)) {
+        alarms.push(format!("a duplicate run on {} reported and does not count", report.node));
+    }
+    alarms
+}
+
+fn no_job(id: &str) -> Error {
+    Error::new(Code::NotFound, format!("there is no job '{id}' here")).hint("see: rhizome job list")
+}

@@ -1,0 +1,247 @@
+//! What nodes say to each other over the direct link: leases, capacity, logs, blobs. Each request comes from a peer
+//! whose key was proved; what it may have is this node's policy and the job's privacy.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio_util::io::ReaderStream;
+
+use cobs::digest::{Blob, Digest};
+use cobs::id::{JobId, NodeId, Token};
+use cobs::job::spec::Privacy;
+use cobs::job::state::Job;
+use scheduler::capacity::Capacity;
+use scheduler::machine::Event;
+use scheduler::machine::wire::Message;
+
+use crate::link::{Caller, Urgent};
+use crate::node::{Node, PeerNow};
+use crate::ops::Follow;
+use crate::ops::error::{Code, Error};
+use crate::store::peers::Grant;
+
+/// Most bytes of a message between machines.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// How long a message may take; a lost one is sent again by the machine.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the head of an answer with content may take.
+const CONTENT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between two tellings of this node's capacity.
+pub const CAPACITY_PERIOD: Duration = Duration::from_secs(5);
+
+/// What a node tells a peer of itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Offer {
+    capacity: Capacity,
+    /// Whether the peer's jobs may run here.
+    admits: bool,
+}
+
+/// Which part of which run's log.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct LogQuery {
+    /// The token's epoch.
+    pub epoch: u32,
+    /// The token's term.
+    pub term: u32,
+    /// From this byte of the log.
+    #[serde(default)]
+    pub from: u64,
+    /// Whether to wait for more until the run ends.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// What peers may ask.
+pub fn router(node: &Arc<Node>) -> Router {
+    Router::new()
+        .route("/machine", post(machine))
+        .route("/capacity", post(capacity))
+        .route("/jobs/{id}/log", get(log))
+        .route("/jobs/{id}/blobs/{digest}", get(blob))
+        .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
+        .with_state(Arc::clone(node))
+}
+
+fn peer(caller: Caller) -> Result<NodeId, Error> {
+    match caller {
+        Caller::Peer { node, .. } => Ok(node),
+        Caller::Stranger { .. } => Err(Error::new(Code::Forbidden, "strangers may only pair")),
+    }
+}
+
+async fn machine(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(message): Json<Message>,
+) -> Result<StatusCode, Error> {
+    let from = peer(caller)?;
+    // the machine's queue may be full for a moment, which must not hold up the link's tasks
+    tokio::task::spawn_blocking(move || node.claims.send(Event::Message { from, message })).await.ok();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn capacity(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Json(offer): Json<Offer>,
+) -> Result<StatusCode, Error> {
+    let from = peer(caller)?;
+    if offer.capacity.node != from {
+        return Err(Error::new(Code::BadRequest, "the capacity is of another node"));
+    }
+    let now =
+        PeerNow { capacity: offer.capacity, admits: offer.admits, at: Instant::now(), granted_since: 0 };
+    node.peers_now.lock().unwrap_or_else(PoisonError::into_inner).insert(from, now);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A peer reads what a job left when it has a part in the job, or may read here; nothing of a private job.
+fn may_read(node: &Node, from: NodeId, job: &Job) -> Result<(), Error> {
+    if job.create.spec.privacy == Privacy::Private {
+        return Err(Error::new(Code::Forbidden, "the job is private to its author's node"));
+    }
+    if job.named().contains(&from) || node.grants(&from).contains(&Grant::Read) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Forbidden, "the peer may not read here").hint("its operator can ask for: peers grant PEER read"))
+}
+
+async fn log(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<JobId>,
+    Query(query): Query<LogQuery>,
+) -> Result<Response, Error> {
+    let job = node.known_job(id).ok_or_else(|| Error::new(Code::NotFound, "there is no such job here"))?;
+    may_read(&node, peer(caller)?, &job)?;
+    let follow = if query.follow { Follow::Yes } else { Follow::No };
+    let token = Token::new(query.epoch, query.term);
+    let pieces = crate::ops::logs::local(&node, id, token, query.from, follow).await?;
+    let lines = pieces.map(|piece| {
+        let mut line = serde_json::to_vec(&piece.map_err(std::io::Error::other)?)?;
+        line.push(b'\n');
+        Ok::<_, std::io::Error>(line)
+    });
+    Ok(([("content-type", "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+async fn blob(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((id, digest)): Path<(JobId, Digest)>,
+) -> Result<Response, Error> {
+    let job = node.known_job(id).ok_or_else(|| Error::new(Code::NotFound, "there is no such job here"))?;
+    may_read(&node, peer(caller)?, &job)?;
+    let path = blob_path(&node, &job, digest)
+        .ok_or_else(|| Error::new(Code::Gone, "the blob is not here, or not any more"))?;
+    let file = tokio::fs::File::open(path).await.map_err(|error| Error::new(Code::Storage, error.to_string()))?;
+    let length = file.metadata().await.map(|meta| meta.len()).unwrap_or_default();
+    let body = Body::from_stream(ReaderStream::with_capacity(file, 256 << 10));
+    Ok(([("content-length", length.to_string())], body).into_response())
+}
+
+/// A blob that belongs to a job: an artifact of a run here, or an input or copy in the store. Not any blob by its
+/// digest alone: who may read one job must not read another's inputs.
+fn blob_path(node: &Node, job: &Job, digest: Digest) -> Option<PathBuf> {
+    if let Some(path) = crate::runs::prepare::artifact_path(node, job.id, digest) {
+        return Some(path);
+    }
+    let input = job.create.spec.inputs.iter().any(|input| input.digest == digest);
+    (input || crate::collect::belongs(node, job, digest)).then(|| node.blobs.path(digest)).filter(|path| path.is_file())
+}
+
+/// Sends a message now or never.
+pub fn send(node: &Arc<Node>, to: NodeId, message: Message) {
+    let Some(link) = node.link().cloned() else { return };
+    node.runtime.spawn(async move {
+        let Ok(body) = serde_json::to_vec(&message) else { return };
+        let request = Request::post("/machine").header("content-type", "application/json").extension(Urgent);
+        let Ok(request) = request.body(Body::from(body)) else { return };
+        if let Err(error) = link.request(&to, request, MESSAGE_TIMEOUT).await {
+            tracing::debug!(peer = %to, %error, "message not sent");
+        }
+    });
+}
+
+/// Tells every connected peer what this node offers, or one of them.
+pub async fn tell_capacity(node: &Arc<Node>, only: Option<NodeId>) {
+    let sampler = Arc::clone(node);
+    let sample = tokio::task::spawn_blocking(move || {
+        let capacity = sampler.capacity();
+        sampler.claims.send(Event::Capacity(Box::new(capacity.clone())));
+        capacity
+    });
+    let Ok(capacity) = sample.await else { return };
+    let Some(link) = node.link() else { return };
+    for session in link.sessions() {
+        if only.is_some_and(|only| only != session.node) {
+            continue;
+        }
+        let admits = node.grants(&session.node).contains(&Grant::Submit);
+        let offer = Offer { capacity: capacity.clone(), admits };
+        let Ok(body) = serde_json::to_vec(&offer) else { continue };
+        let request = Request::post("/capacity").header("content-type", "application/json").extension(Urgent);
+        let Ok(request) = request.body(Body::from(body)) else { continue };
+        if let Err(error) = link.request(&session.node, request, MESSAGE_TIMEOUT).await {
+            tracing::debug!(peer = %session.node, %error, "capacity not told");
+        }
+    }
+}
+
+/// Asks a peer for something that belongs to a job.
+pub async fn ask(node: &Node, from: NodeId, path: &str) -> Result<Response, Error> {
+    let link = node.link().ok_or_else(|| Error::new(Code::PeerUnreachable, "the direct link is not up"))?;
+    let request = Request::get(path).body(Body::empty());
+    let request = request.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let response = link.request(&from, request, CONTENT_TIMEOUT).await.map_err(|error| {
+        Error::new(Code::PeerUnreachable, format!("{} cannot be reached: {error}", node.alias(&from)))
+            .hint("it is fetched when the peer is connected again; see: rhizome peers")
+    })?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let bytes = axum::body::to_bytes(response.into_body(), MESSAGE_BYTES_MAX).await.unwrap_or_default();
+    Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| Error::new(Code::Gone, "the peer does not have it")))
+}
+
+/// Copies a blob of a job from a peer into this node's store, checked by its digest.
+pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
+    if node.blobs.has(blob.digest) {
+        return Ok(());
+    }
+    let storage = |error: crate::blobs::BlobError| Error::new(Code::Storage, crate::runs::chain(&error));
+    let response = ask(node, from, &format!("/jobs/{job}/blobs/{}", blob.digest)).await?;
+    let mut writer = node.blobs.writer().map_err(storage)?;
+    let mut body = response.into_body().into_data_stream();
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|error| Error::new(Code::PeerUnreachable, error.to_string()))?;
+        writer = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer))
+            .await
+            .map_err(|error| Error::new(Code::Internal, error.to_string()))?
+            .map_err(storage)?;
+    }
+    let finished = tokio::task::spawn_blocking(move || writer.finish(Some(blob.digest))).await;
+    finished.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(storage)?;
+    Ok(())
+}
+
+/// As [`fetch`], for threads that may block.
+pub fn obtain(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
+    if node.blobs.has(blob.digest) {
+        return Ok(());
+    }
+    if from == node.id {
+        return Err(Error::new(Code::Gone, "it is not in this node's store any more"));
+    }
+    node.runtime.block_on(fetch(node, from, job, blob))
+}
