@@ -71,9 +71,11 @@ impl Drop for Home {
 fn nothing_outlives_a_home() {
     let home = Home::new();
     let path = home.path().to_owned();
-    let mut child = std::process::Command::new("setsid").arg("sleep").arg("1000").env("HOME", &path).spawn().unwrap();
+    let mut child = std::process::Command::new("setsid").arg("sleep").arg("60").env("HOME", &path).spawn().unwrap();
     wait::until("the process runs", wait::LIMIT, || home.processes().contains(&child.id()).then_some(()));
     drop(home);
-    assert!(!child.wait().unwrap().success());
+    let ended = wait::poll(wait::LIMIT, || child.try_wait().unwrap());
+    child.kill().unwrap();
+    assert!(ended.is_some_and(|status| !status.success()), "it outlived its home");
     assert!(!path.exists());
 }

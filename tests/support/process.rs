@@ -101,7 +101,7 @@ fn shows_what_a_program_wrote_instead() {
 #[test]
 fn ends_with_its_test() {
     let home = Home::new();
-    let process = Process::start(&home, "sleeper", Command::new("sleep").arg("1000"));
+    let process = Process::start(&home, "sleeper", Command::new("sleep").arg("60"));
     assert_eq!(home.processes(), [process.id()]);
     drop(process);
     assert_eq!(home.processes(), []);
