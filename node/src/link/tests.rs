@@ -65,7 +65,7 @@ impl Node {
         let Self { id, identity, link, .. } = self;
         let listen = link.local_addresses()[0];
         drop(link);
-        let number = id.to_byte_array()[0];
+        let number = id.as_ref()[0];
         loop {
             match Self::start_as(number, identity.clone(), listen).await {
                 // The old listener closes as its task is dropped.
