@@ -55,7 +55,7 @@ impl Node {
             identity.clone(),
             Arc::new(move |key| known.lock().unwrap().get(key).copied()),
             router(),
-            Router::new().route("/pair", post(|caller, body| who(caller, body))),
+            Router::new().route("/pair", post(who)),
         );
         Ok(Self { id: NodeId::from([number; 32]), identity, admitted, link: link.await? })
     }
@@ -153,7 +153,7 @@ async fn text(response: Response<Body>) -> String {
 
 fn router() -> Router {
     Router::new()
-        .route("/who", get(|caller, body| who(caller, body)))
+        .route("/who", get(who))
         .route("/echo", post(|body: Body| async { body }))
         .route("/sink", post(sink))
         .route("/bytes/{count}", get(|Path(count): Path<u64>| async move { bytes_body(count) }))
