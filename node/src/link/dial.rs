@@ -150,7 +150,8 @@ async fn dial_any(identity: &LinkIdentity, peer: &PeerAddress) -> Result<Dialled
             dial(identity, address, peer.key, Role::Peer).await
         })
         .collect();
-    let mut worst = LinkError::Connect { address: "no address".to_owned(), source: io::ErrorKind::AddrNotAvailable.into() };
+    let mut worst =
+        LinkError::Connect { address: "no address".to_owned(), source: io::ErrorKind::AddrNotAvailable.into() };
     while let Some(dialled) = dials.next().await {
         match dialled {
             Ok(dialled) => return Ok(dialled),
@@ -165,9 +166,20 @@ async fn dial_any(identity: &LinkIdentity, peer: &PeerAddress) -> Result<Dialled
 fn telling(error: &LinkError) -> u8 {
     match error {
         LinkError::Duplicate { .. } => 4,
-        LinkError::NotAdmitted { .. } => 3,
+        LinkError::NotAdmitted { .. } | LinkError::TooManyAttempts { .. } => 3,
         LinkError::WrongKey { .. } => 2,
         LinkError::Handshake { .. } => 1,
-        _ => 0,
+        LinkError::Connect { .. }
+        | LinkError::KeyFile { .. }
+        | LinkError::KeyMalformed { .. }
+        | LinkError::KeyExposed { .. }
+        | LinkError::Tls(_)
+        | LinkError::AddressInUse { .. }
+        | LinkError::Listen { .. }
+        | LinkError::TimedOut { .. }
+        | LinkError::NotConnected { .. }
+        | LinkError::Ended
+        | LinkError::Exchange(_)
+        | LinkError::ShuttingDown => 0,
     }
 }

@@ -52,11 +52,7 @@ impl Carrier {
     }
 
     /// Sends `request` and waits for the head of its answer for at most `timeout`.
-    pub(super) async fn request(
-        &self,
-        request: Request<Body>,
-        timeout: Duration,
-    ) -> Result<Response<Body>, LinkError> {
+    pub(super) async fn request(&self, request: Request<Body>, timeout: Duration) -> Result<Response<Body>, LinkError> {
         let limit_ms = timeout.as_millis() as u64;
         tokio::select! {
             biased;
@@ -122,10 +118,7 @@ impl HttpBody for HeldBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -140,7 +133,7 @@ impl HttpBody for HeldBody {
 
 /// Serves the one request on `stream`, until it is answered or `ended`.
 pub(super) async fn serve(stream: Stream, router: Router, caller: Caller, ended: CancellationToken) {
-    let service = service_fn(|request: Request<Incoming>| answer(router.clone(), caller.clone(), request));
+    let service = service_fn(|request: Request<Incoming>| answer(router.clone(), caller, request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(false)
@@ -148,17 +141,12 @@ pub(super) async fn serve(stream: Stream, router: Router, caller: Caller, ended:
         .max_header_size(limits::HEADER_BYTES_MAX)
         .max_buf_size(limits::EXCHANGE_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream.compat()), service);
-    match ended.run_until_cancelled(connection).await {
-        Some(Err(error)) => tracing::debug!(%error, "link exchange broken off"),
-        Some(Ok(())) | None => {}
+    if let Some(Err(error)) = ended.run_until_cancelled(connection).await {
+        tracing::debug!(%error, "link exchange broken off");
     }
 }
 
-async fn answer(
-    router: Router,
-    caller: Caller,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+async fn answer(router: Router, caller: Caller, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     if request.method() == Method::GET && request.uri().path() == PING_PATH {
         let mut pong = Response::new(Body::empty());
         *pong.status_mut() = StatusCode::NO_CONTENT;

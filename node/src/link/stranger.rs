@@ -109,7 +109,7 @@ async fn serve_streams(shared: &Shared, mut driver: Driver, caller: Caller, ende
             continue;
         }
         let Ok(permit) = serving.clone().try_acquire_owned() else { continue };
-        let served = exchange::serve(stream, shared.stranger_router.clone(), caller.clone(), ended.clone());
+        let served = exchange::serve(stream, shared.stranger_router.clone(), caller, ended.clone());
         shared.exchanges.spawn(async move {
             served.await;
             drop(permit);

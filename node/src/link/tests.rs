@@ -55,7 +55,7 @@ impl Node {
             identity.clone(),
             Arc::new(move |key| known.lock().unwrap().get(key).copied()),
             router(),
-            Router::new().route("/pair", post(|caller, body| who(caller, body))),
+            Router::new().route("/pair", post(who)),
         );
         Ok(Self { id: NodeId::from([number; 32]), identity, admitted, link: link.await? })
     }
@@ -65,7 +65,7 @@ impl Node {
         let Self { id, identity, link, .. } = self;
         let listen = link.local_addresses()[0];
         drop(link);
-        let number = id.to_byte_array()[0];
+        let number = id.as_ref()[0];
         loop {
             match Self::start_as(number, identity.clone(), listen).await {
                 // The old listener closes as its task is dropped.
@@ -153,7 +153,7 @@ async fn text(response: Response<Body>) -> String {
 
 fn router() -> Router {
     Router::new()
-        .route("/who", get(|caller, body| who(caller, body)))
+        .route("/who", get(who))
         .route("/echo", post(|body: Body| async { body }))
         .route("/sink", post(sink))
         .route("/bytes/{count}", get(|Path(count): Path<u64>| async move { bytes_body(count) }))

@@ -72,11 +72,7 @@ pub(super) fn server(identity: &LinkIdentity) -> Result<ServerConfig, LinkError>
 }
 
 /// The side that dials: takes `expected` alone.
-pub(super) fn client(
-    identity: &LinkIdentity,
-    expected: TransportKey,
-    role: Role,
-) -> Result<ClientConfig, LinkError> {
+pub(super) fn client(identity: &LinkIdentity, expected: TransportKey, role: Role) -> Result<ClientConfig, LinkError> {
     let provider = provider();
     let verifier = Arc::new(OneKey { expected, algorithms: provider.signature_verification_algorithms });
     let mut config = ClientConfig::builder_with_provider(provider)

@@ -217,6 +217,13 @@ async fn shutdown_lets_open_exchanges_finish() {
     let endless = a.get(&b, "/endless").await.unwrap();
     let stopping = b.link.clone();
     let stopped = tokio::spawn(async move { stopping.shutdown(Duration::from_millis(300)).await });
+    while !matches!(b.get(&a, "/who").await, Err(LinkError::ShuttingDown)) {
+        tokio::task::yield_now().await;
+    }
+    // Time enough for a link that does not wait to say goodbye.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
     OPEN_GATE.notify_one();
     assert_eq!(text(response).await, "opened");
     assert!(endless.into_body().collect().await.is_err());
