@@ -57,7 +57,7 @@ fn kill_nine_leaves_every_acknowledged_operation_whole() {
     for line in &acknowledged {
         let (_, commit) = line.split_once(' ').unwrap();
         let commit = git2::Oid::from_str(commit).unwrap();
-        let held = tip == commit.into() || repo.backend.graph_descendant_of(tip.into(), commit).unwrap();
+        let held = git2::Oid::from(tip) == commit || repo.backend.graph_descendant_of(tip.into(), commit).unwrap();
         assert!(held, "{line} is lost");
     }
     assert!(read.job.ignored.is_empty(), "no number was used twice: {:?}", read.job.ignored);
