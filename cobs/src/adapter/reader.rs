@@ -206,7 +206,6 @@ pub(crate) struct Faulty {
 /// Its order is a function of the commits alone, so every node stops at the same place.
 pub(crate) struct Walk<'a, 'r> {
     commits: &'a Commits<'r>,
-    job: JobId,
     author: NodeId,
     pub seen: BTreeSet<Oid>,
     own: VecDeque<Rc<Found>>,
@@ -217,7 +216,7 @@ pub(crate) struct Walk<'a, 'r> {
 impl<'a, 'r> Walk<'a, 'r> {
     pub fn new(commits: &'a Commits<'r>, job: JobId, author: NodeId) -> Self {
         let (own, others) = (VecDeque::new(), VecDeque::new());
-        Self { commits, job, author, seen: BTreeSet::from([job.0]), own, others, bytes: 0 }
+        Self { commits, author, seen: BTreeSet::from([job.0]), own, others, bytes: 0 }
     }
 
     /// Adds what it finds to `history`; false when it stopped at a cap.

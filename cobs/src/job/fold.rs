@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{Epoch, NodeId, RevisionId, Seq, Term, Token, TreeId};
-use crate::job::action::{Action, ActionError, Create, Done, Grant, GrantKind, Settle, StepDown, Takeover};
+use crate::job::action::{Action, ActionError, Create, Done, Grant, GrantKind, Settle};
 use crate::job::history::{Content, Entry, History, OpId};
 use crate::job::outcome::Settlement;
 use crate::job::spec::Mode;
 use crate::job::state::{EpochOpened, Granted, HandOver, Ignored, Job, NoJob, Report, Settled};
+
+mod epochs;
 
 /// Most hand-overs of one job that are followed.
 pub const EPOCHS_MAX: u32 = 64;
@@ -52,9 +54,9 @@ impl History {
         let (create, base_pin) = self.root(identity)?;
         let mut fold = Fold { identity, job: self.blank(create, identity.accepted[base_pin].0), base_pin };
         let candidates = fold.candidates(&self.ops);
+        let candidates = fold.in_sequence(candidates);
         fold.open_epochs(&candidates);
-        let admitted = fold.admitted();
-        let candidates = fold.in_sequence(candidates, &admitted);
+        let candidates = fold.of_admitted(candidates);
         fold.grants(&candidates);
         fold.dones(&candidates);
         fold.settles(&candidates);
@@ -71,6 +73,7 @@ impl History {
         let (create, base_pin) = self.root(identity)?;
         let mut fold = Fold { identity, job: self.blank(create, identity.accepted[base_pin].0), base_pin };
         let candidates = fold.candidates(&self.ops);
+        let candidates = fold.in_sequence(candidates);
         fold.open_epochs(&candidates);
         Ok(fold.admitted())
     }
@@ -171,40 +174,6 @@ impl<'a> Fold<'a> {
         candidate.pins.iter().any(|position| self.identity.accepted[*position].1.contains(&candidate.id.author))
     }
 
-    /// Follows the hand-overs from epoch 0. Of the operations that open one epoch a Takeover outranks a StepDown, and
-    /// of two alike the smaller tree holds.
-    fn open_epochs(&mut self, candidates: &[Candidate<'a>]) {
-        for _ in 0..EPOCHS_MAX {
-            let (epoch, arbiter) = self.job.arbiter();
-            let takeover = candidates.iter().filter_map(|candidate| match candidate.action {
-                Action::Takeover(takeover) if takeover.epoch.0 == epoch.0 + 1 && self.is_delegate(candidate) => {
-                    Some((candidate.id.tree, takeover.to, takeover.last, HandOver::Takeover(takeover.clone())))
-                }
-                _ => None,
-            });
-            let step_down = candidates.iter().filter_map(|candidate| match candidate.action {
-                Action::StepDown(step) if step.epoch == epoch && self.may_step_down(candidate.id, step, arbiter) => {
-                    Some((candidate.id.tree, step.to, step.last, HandOver::StepDown(*step)))
-                }
-                _ => None,
-            });
-            let by_tree = |a: &(TreeId, NodeId, Term, HandOver), b: &(TreeId, NodeId, Term, HandOver)| a.0.cmp(&b.0);
-            let Some((_, to, last, by)) = takeover.min_by(by_tree).or_else(|| step_down.min_by(by_tree)) else {
-                return;
-            };
-            let last = last.max(self.job.epochs.last().map_or(Term(0), |opened| opened.last));
-            self.job.epochs.push(EpochOpened { epoch: Epoch(epoch.0 + 1), arbiter: to, last, by: Some(by) });
-        }
-    }
-
-    /// A StepDown counts from the arbiter of the epoch that it ends, to one that stands later in `arbiters`. Behind an
-    /// arbiter that is not listed, since a takeover named it, everyone listed stands later.
-    fn may_step_down(&self, id: OpId, step: &StepDown, arbiter: NodeId) -> bool {
-        let arbiters = &self.job.create.arbiters;
-        let place = |node| arbiters.iter().position(|listed| *listed == node);
-        id.author == arbiter && step.to != arbiter && place(step.to).is_some_and(|to| Some(to) > place(arbiter))
-    }
-
     fn admitted(&self) -> BTreeSet<NodeId> {
         let mut admitted = self.job.named();
         admitted.extend(self.job.epochs.iter().map(|opened| opened.arbiter));
@@ -214,17 +183,14 @@ impl<'a> Fold<'a> {
         admitted
     }
 
-    /// Of several operations under one number of one author, the smallest tree counts.
-    fn in_sequence(&mut self, candidates: Vec<Candidate<'a>>, admitted: &BTreeSet<NodeId>) -> Vec<Candidate<'a>> {
+    /// Of several operations under one number of one author, the smallest tree counts: also for opening an epoch, so
+    /// that what lost its number has no effect at all.
+    fn in_sequence(&mut self, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
         let mut taken = BTreeSet::from([(self.job.author, Seq(0))]);
         let mut kept = Vec::new();
         // candidates are in the order of (author, tree)
         for candidate in candidates {
             let (author, seq) = (candidate.id.author, candidate.action.seq());
-            if !admitted.contains(&author) {
-                self.ignore(Ignored::NotAdmitted);
-                continue;
-            }
             let last = self.job.last_seq.entry(author).or_default();
             *last = (*last).max(seq);
             if taken.insert((author, seq)) {
@@ -236,7 +202,23 @@ impl<'a> Fold<'a> {
         kept
     }
 
+    fn of_admitted(&mut self, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
+        let admitted = self.admitted();
+        self.job.last_seq.retain(|author, _| admitted.contains(author));
+        let (kept, strange): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| admitted.contains(&candidate.id.author));
+        for _ in strange {
+            self.ignore(Ignored::NotAdmitted);
+        }
+        kept
+    }
+
     fn grants(&mut self, candidates: &[Candidate<'a>]) {
+        // a root's grant above the last term that its epoch was left counts no more than another
+        if self.left_at(Epoch(0)).is_some_and(|last| last < Term(1)) && self.job.grants.remove(&Token::new(0, 1)).is_some()
+        {
+            self.ignore(Ignored::TermOutOfRange);
+        }
         // the smaller tree holds a token, so go by tree
         let mut grants: Vec<(TreeId, NodeId, &Grant)> = candidates
             .iter()
@@ -256,6 +238,11 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// The last term that counts of an epoch that was ended.
+    fn left_at(&self, epoch: Epoch) -> Option<Term> {
+        self.job.epochs.iter().find(|next| next.epoch.0 == epoch.0 + 1).map(|next| next.last)
+    }
+
     fn judge_grant(&self, author: NodeId, grant: &Grant) -> Result<Granted, Ignored> {
         let job = &self.job;
         let Some(opened) = job.epochs.iter().find(|opened| opened.epoch == grant.epoch) else {
@@ -267,8 +254,7 @@ impl<'a> Fold<'a> {
         if !job.create.workers.contains(&grant.node) {
             return Err(Ignored::NotWorker);
         }
-        let left_at = job.epochs.iter().find(|next| next.epoch.0 == grant.epoch.0 + 1).map(|next| next.last);
-        if grant.term <= opened.last || left_at.is_some_and(|last| grant.term > last) {
+        if grant.term <= opened.last || self.left_at(grant.epoch).is_some_and(|last| grant.term > last) {
             return Err(Ignored::TermOutOfRange);
         }
         if grant.kind == GrantKind::Held && grant.node != author && !job.create.spec.held_allowed {
@@ -390,21 +376,5 @@ impl<'a> Fold<'a> {
                 Action::Create(_) | Action::Grant(_) | Action::Done(_) | Action::Settle(_) => {}
             }
         }
-    }
-
-    /// Hand-overs that opened no epoch are counted with the reason.
-    fn note_unused(&mut self, by: HandOver, candidate: &Candidate<'a>) {
-        if self.job.epochs.iter().any(|opened| opened.by.as_ref() == Some(&by)) {
-            return;
-        }
-        let reason = match &by {
-            HandOver::Takeover(Takeover { .. }) if !self.is_delegate(candidate) => Ignored::NotDelegate,
-            HandOver::StepDown(step) if self.job.arbiter_of(step.epoch) != Some(candidate.id.author) => {
-                Ignored::NotArbiter
-            }
-            HandOver::StepDown(step) if !self.job.create.arbiters.contains(&step.to) => Ignored::BadTarget,
-            HandOver::Takeover(_) | HandOver::StepDown(_) => Ignored::BadEpoch,
-        };
-        self.ignore(reason);
     }
 }
