@@ -53,7 +53,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// Written by a newer version of this program; nothing was changed.
+    /// Written by a newer version of this program; no record was changed.
     #[error("home of a newer version: {path} has schema {found}, this program knows {known}")]
     Newer {
         /// The file.

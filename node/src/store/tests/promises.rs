@@ -182,12 +182,7 @@ fn a_token_of_a_run_starts_once_also_when_raced() {
         let firsts = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..8).map(|n| scope.spawn(move || state.record_start(job(1), token, UnixMs(n)).unwrap())).collect();
-            threads
-                .into_iter()
-                
-                .map(|thread| thread.join().unwrap())
-                .filter(|s| *s == Start::First)
-                .count()
+            threads.into_iter().map(|thread| thread.join().unwrap()).filter(|s| *s == Start::First).count()
         });
         assert_eq!(firsts, 1);
         assert_eq!(state.record_start(job(1), Token::new(0, 2), NOW).unwrap(), Start::First);
