@@ -107,7 +107,7 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         for part in text.split(',').map(str::trim) {
-            if !part.contains('=') && part.parse::<LevelFilter>().is_err() {
+            if !part.contains('=') && (part.is_empty() || part.parse::<LevelFilter>().is_err()) {
                 return Err(FilterError::Level(part.to_owned()));
             }
         }
