@@ -1,0 +1,178 @@
+//! From what was written to what is meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
+
+use cobs::id::{NodeId, RepoId};
+
+use super::layers::Layers;
+use super::reader::{Bad, Reader, host_port, name, parsed, set, socket, text, texts};
+use super::{Api, Artifacts, Config, Directory, Link, Log, Node, Problem, RootGrant, RunLimits, Scheduler};
+use crate::logging::{Filter, Format};
+
+/// Most bytes of an alias, which is Radicle's own limit.
+const ALIAS_BYTES_MAX: usize = 32;
+/// The most that a size or time may be: past it arithmetic would have to be checked everywhere.
+const AMOUNT_MAX: u64 = 1 << 50;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Reads everything; the configuration means nothing when there are problems.
+pub(super) fn resolve(layers: &Layers) -> (Config, Vec<Problem>) {
+    let mut reader = Reader::new(layers);
+    let config = Config {
+        node: node(&mut reader),
+        ledger: reader.get("ledger.default", |value| {
+            let text = text(value)?;
+            RepoId::from_urn(&text).map_err(|_| {
+                Bad::new("it is no repository id", "write it as `rad .` in the ledger prints it: rad:z...")
+            })
+        }),
+        arbiter: reader
+            .get("arbiter", |value| parsed::<NodeId>(value, "write a node id as `rad self --nid` prints it: z6Mk...")),
+        link: Link { listen: reader.list("link.listen", socket), addresses: reader.list("link.addresses", host_port) },
+        api: api(&mut reader),
+        scheduler: scheduler(&mut reader),
+        limits: RunLimits {
+            cpu_milli: reader.number("limits.cpu_milli", 1..=AMOUNT_MAX),
+            memory_bytes: reader.bytes("limits.memory_bytes", MIB..=AMOUNT_MAX),
+            processes: reader.number("limits.processes", 1..=4_194_304),
+            disk_bytes: reader.bytes("limits.disk_bytes", MIB..=AMOUNT_MAX),
+            wall_ms: reader.ms("limits.wall_ms", 1..=AMOUNT_MAX),
+            log_bytes: reader.bytes("limits.log_bytes", KIB..=AMOUNT_MAX),
+        },
+        sandbox_uid: reader.get("sandbox.uid", |value| match parsed(value, "write the number of a user")? {
+            0 => Err(Bad::new("runs are never made as root", "write the number of another user")),
+            uid => Ok(uid),
+        }),
+        directories: directories(&mut reader),
+        heartbeat_ms: reader.ms("replication.heartbeat_ms", 500..=600_000),
+        artifacts: Artifacts {
+            keep_days: u32::try_from(reader.number("artifacts.keep_days", 0..=36_500)).unwrap_or(u32::MAX),
+            keep_bytes: reader.bytes("artifacts.keep_bytes", 0..=AMOUNT_MAX),
+        },
+        log: Log {
+            level: reader
+                .get("log.level", |value| parsed::<Filter>(value, "write info, or info,node::link=debug"))
+                .unwrap_or_default(),
+            format: reader.get("log.format", format).unwrap_or(Format::Json),
+        },
+    };
+    (config, reader.problems)
+}
+
+fn node(reader: &mut Reader<'_>) -> Node {
+    Node {
+        alias: reader.get("node.alias", |value| {
+            let alias = text(value)?;
+            let plain = !alias.chars().any(|c| c.is_control() || c.is_whitespace());
+            if (1..=ALIAS_BYTES_MAX).contains(&alias.len()) && plain {
+                Ok(alias)
+            } else {
+                Err(Bad::new("an alias has 1 to 32 bytes and no spaces", "choose another one"))
+            }
+        }),
+        labels: set(reader.list("node.labels", name)),
+        queues: set(reader.list("node.queues", name)),
+        listen: reader.list("node.listen", socket),
+    }
+}
+
+fn api(reader: &mut Reader<'_>) -> Api {
+    let lower = |text: &str| Ok(text.to_lowercase());
+    let listen = reader.get("api.listen", |value| {
+        let address = socket(&text(value)?)?;
+        if address.ip().is_loopback() {
+            Ok(address)
+        } else {
+            Err(Bad::new("the API is for this machine only", "use a loopback address such as 127.0.0.1:8778"))
+        }
+    });
+    let origin = |text: &str| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        match rest {
+            Some(host) if !host.is_empty() && !host.contains('/') => Ok(text.to_lowercase()),
+            _ => Err(Bad::new(format!("'{text}' is no origin"), "write it as http://localhost:5173, with no path")),
+        }
+    };
+    Api {
+        listen: listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        allowed_hosts: set(reader.list("api.allowed_hosts", lower)),
+        allowed_origins: set(reader.list("api.allowed_origins", origin)),
+    }
+}
+
+fn scheduler(reader: &mut Reader<'_>) -> Scheduler {
+    Scheduler {
+        lease_ms: reader.ms("scheduler.lease_ms", 1_000..=600_000),
+        bid_window_ms: reader.ms("scheduler.bid_window_ms", 0..=60_000),
+        grant_wait_ms: reader.ms("scheduler.grant_wait_ms", 100..=600_000),
+        root_grant: reader
+            .get("scheduler.root_grant", |value| match text(value)?.as_str() {
+                "auto" => Ok(RootGrant::Auto),
+                "never" => Ok(RootGrant::Never),
+                _ => Err(Bad::new("it is neither auto nor never", "write one of them")),
+            })
+            .unwrap_or(RootGrant::Auto),
+        slots: u32::try_from(reader.number("scheduler.slots", 0..=10_000)).unwrap_or(u32::MAX),
+    }
+}
+
+fn format(value: &figment::value::Value) -> Result<Format, Bad> {
+    match text(value)?.as_str() {
+        "json" => Ok(Format::Json),
+        "text" => Ok(Format::Text),
+        _ => Err(Bad::new("it is neither json nor text", "write one of them")),
+    }
+}
+
+fn directories(reader: &mut Reader<'_>) -> BTreeMap<String, Directory> {
+    let names: BTreeSet<String> = reader
+        .below("directories")
+        .into_iter()
+        .filter_map(|(key, _)| Some(key.split_once('.')?.0.to_owned()))
+        .collect();
+    let mut directories = BTreeMap::new();
+    for directory in names {
+        let key = |field: &str| format!("directories.{directory}.{field}");
+        let path = reader.get(&key("path"), |value| absolute(&text(value)?));
+        let at = reader.get(&key("at"), |value| absolute(&text(value)?));
+        let bin = reader.get(&key("bin"), |value| texts(value)?.iter().map(|bin| inside(bin)).collect());
+        let mut environment = BTreeMap::new();
+        for (variable, _) in reader.below(&key("environment")) {
+            if let Some(value) = reader.get(&key(&format!("environment.{variable}")), text) {
+                environment.insert(variable, value);
+            }
+        }
+        if !reader.has(&key("path")) {
+            reader.missing(
+                &key("path"),
+                Bad::new("a named directory needs its path", "write the directory on this machine"),
+            );
+        }
+        let Some(path) = path else { continue };
+        directories.insert(directory, Directory { path, at, bin: bin.unwrap_or_default(), environment });
+    }
+    directories
+}
+
+/// A path that means the same wherever the daemon was started.
+fn absolute(text: &str) -> Result<PathBuf, Bad> {
+    let path = Path::new(text);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if path.is_absolute() && plain {
+        Ok(path.into())
+    } else {
+        Err(Bad::new("it is not an absolute path without '..'", "write the whole path, such as /opt/rust"))
+    }
+}
+
+fn inside(text: &str) -> Result<String, Bad> {
+    let mut parts = Path::new(text).components();
+    if !text.is_empty() && parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        Ok(text.to_owned())
+    } else {
+        Err(Bad::new(format!("'{text}' is not inside of the directory"), "write it relative to path, such as bin"))
+    }
+}

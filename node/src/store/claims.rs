@@ -1,0 +1,81 @@
+//! What this node has promised about runs: a token starts at most once, and some terms are never confirmed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cobs::id::{JobId, Token};
+use redb::{ReadableTable, TableDefinition};
+
+use super::state::State;
+use super::{StoreError, UnixMs, view};
+
+/// Job, epoch and term; ordered as tokens are.
+type ClaimKey = ([u8; 20], u32, u32);
+
+/// A run that was started here, to when.
+pub(super) const STARTS: TableDefinition<ClaimKey, u64> = TableDefinition::new("starts-v1");
+/// A leased term that this node as arbiter replaced before confirming it.
+pub(super) const NEVER_CONFIRM: TableDefinition<ClaimKey, ()> = TableDefinition::new("never-confirm-v1");
+
+/// What came of recording a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// The run may start.
+    First,
+    /// The token was started before, here and at this time: it must not start again.
+    Again(UnixMs),
+}
+
+impl State {
+    /// Records that `token` starts, on disk before the run may. After an error it may have been recorded, and must
+    /// not start.
+    pub fn record_start(&self, job: JobId, token: Token, now: UnixMs) -> Result<Start, StoreError> {
+        self.write(|txn| {
+            let mut table = txn.open_table(STARTS)?;
+            let before = table.get(key(job, token))?.map(|at| UnixMs(at.value()));
+            if let Some(at) = before {
+                return Ok(Start::Again(at));
+            }
+            table.insert(key(job, token), now.0)?;
+            Ok(Start::First)
+        })
+    }
+
+    /// All starts recorded, by job and token.
+    pub fn starts(&self) -> Result<BTreeMap<(JobId, Token), UnixMs>, StoreError> {
+        self.read(|txn| {
+            let mut starts = BTreeMap::new();
+            for entry in txn.open_table(STARTS)?.iter()? {
+                let (key, at) = entry?;
+                starts.insert(claim(key.value()), UnixMs(at.value()));
+            }
+            Ok(starts)
+        })
+    }
+
+    /// Notes that this arbiter never confirms `token`, on disk before another term is granted.
+    pub fn never_confirm(&self, job: JobId, token: Token) -> Result<(), StoreError> {
+        self.write(|txn| {
+            txn.open_table(NEVER_CONFIRM)?.insert(key(job, token), ())?;
+            Ok(())
+        })
+    }
+
+    /// All tokens never to be confirmed.
+    pub fn never_confirmed(&self) -> Result<BTreeSet<(JobId, Token)>, StoreError> {
+        self.read(|txn| {
+            let mut notes = BTreeSet::new();
+            for entry in txn.open_table(NEVER_CONFIRM)?.iter()? {
+                notes.insert(claim(entry?.0.value()));
+            }
+            Ok(notes)
+        })
+    }
+}
+
+fn key(job: JobId, token: Token) -> ClaimKey {
+    (view::job_bytes(job), token.epoch.0, token.term.0)
+}
+
+fn claim((job, epoch, term): ClaimKey) -> (JobId, Token) {
+    (view::job_id(job), Token::new(epoch, term))
+}

@@ -1,0 +1,152 @@
+//! Files of other versions, and files that something else has written to.
+
+use std::fs;
+use std::path::Path;
+
+use cobs::id::Token;
+use redb::{ReadableTable, TableDefinition};
+
+use super::super::claims::Start;
+use super::super::state::{Migration, State};
+use super::super::view::{Change, Opened, View};
+use super::super::{StoreError, UnixMs};
+use super::views::record;
+use super::{job, ledger};
+
+const EXTRA: TableDefinition<u64, u64> = TableDefinition::new("extra-v1");
+
+fn known(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
+    drop(txn.open_table(EXTRA)?);
+    panic!("a migration that was made is not made again");
+}
+
+fn adds_a_table(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
+    txn.open_table(EXTRA)?.insert(1, 1)?;
+    Ok(())
+}
+
+fn counts(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
+    let mut table = txn.open_table(EXTRA)?;
+    let value = table.get(1)?.map_or(0, |value| value.value());
+    table.insert(1, value + 1)?;
+    Ok(())
+}
+
+fn fails(_: &redb::WriteTransaction) -> Result<(), StoreError> {
+    Err(StoreError::Full { what: "migrations", limit: 0 })
+}
+
+#[test]
+fn migrations_run_once_each_and_keep_what_came_before_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    State::create(&path).unwrap().record_start(job(1), Token::new(0, 1), UnixMs(1)).unwrap();
+    let three: &[Migration] = &[known, adds_a_table, counts];
+    let broken: &[Migration] = &[known, adds_a_table, fails];
+    assert!(matches!(State::open_with(&path, broken), Err(StoreError::Full { .. })));
+    for _ in 0..2 {
+        let state = State::open_with(&path, three).unwrap();
+        assert_eq!(state.read(|txn| Ok(txn.open_table(EXTRA)?.get(1)?.unwrap().value())).unwrap(), 2);
+        assert_eq!(state.record_start(job(1), Token::new(0, 1), UnixMs(2)).unwrap(), Start::Again(UnixMs(1)));
+    }
+    let newer = State::open(&path).unwrap_err();
+    assert_eq!(
+        newer.to_string(),
+        format!("home of a newer version: {} has schema 3, this program knows 1", path.display())
+    );
+    let state = State::open_with(&path, three).unwrap();
+    assert_eq!(state.incarnation().0, 4, "a refused opening counted");
+}
+
+/// A file with enough in it that it has inner pages, closed in order or as a crash leaves it.
+fn filled(path: &Path) -> Vec<u8> {
+    let state = State::create(path).unwrap();
+    for n in 0..300 {
+        state.record_start(job(n), Token::new(0, 1), UnixMs(n)).unwrap();
+    }
+    let crashed = fs::read(path).unwrap();
+    drop(state);
+    crashed
+}
+
+/// Opens the damaged file: either it is refused and stays as it is, or it holds all that it held.
+fn refused_or_whole(path: &Path, bytes: &[u8]) -> &'static str {
+    fs::write(path, bytes).unwrap();
+    match State::open(path) {
+        Ok(state) => {
+            let starts = state.starts().unwrap();
+            assert_eq!(starts.len(), 300);
+            for n in 0..300 {
+                assert_eq!(starts[&(job(n), Token::new(0, 1))], UnixMs(n));
+            }
+            "whole"
+        }
+        Err(StoreError::Corrupt { .. }) => {
+            assert!(fs::read(path).unwrap() == bytes, "a refused file was changed");
+            "refused"
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_left_alone_or_lost_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.redb");
+    let crashed = filled(&path);
+    let closed = fs::read(&path).unwrap();
+    let mut refused = 0;
+    let mut tried = 0;
+    for original in [&closed, &crashed] {
+        for at in (0..original.len()).step_by(original.len() / 60 + 1).chain((0..320).step_by(13)) {
+            let mut bytes = original.clone();
+            bytes[at] ^= 0x41;
+            tried += 1;
+            refused += usize::from(refused_or_whole(&path, &bytes) == "refused");
+        }
+        assert_eq!(refused_or_whole(&path, &original[..original.len() / 2]), "refused");
+    }
+    assert!(refused > tried / 10, "only {refused} of {tried} damaged files were refused");
+    for bytes in [&b""[..], b"not a database at all", &[0; 8192]] {
+        assert_eq!(refused_or_whole(&path, bytes), "refused");
+    }
+}
+
+#[test]
+fn a_damaged_view_is_moved_aside_and_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("view.redb");
+    let (view, opened) = View::open(&path).unwrap();
+    assert_eq!(opened, Opened::Created);
+    for n in 0..50 {
+        view.apply(&[Change::Put(Box::new(record(n)))]).unwrap();
+    }
+    drop(view);
+    let (view, opened) = View::open(&path).unwrap();
+    assert_eq!((opened, view.tips(ledger(1)).unwrap().len()), (Opened::Kept, 50));
+    drop(view);
+    let whole = fs::read(&path).unwrap();
+    let mut rebuilt = 0;
+    let broken = (0..whole.len()).step_by(whole.len() / 40 + 1).map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x41;
+        bytes
+    });
+    for bytes in broken.chain([Vec::new(), b"not a database".to_vec(), whole[..whole.len() / 2].to_vec()]) {
+        fs::write(&path, &bytes).unwrap();
+        let (view, opened) = View::open(&path).unwrap();
+        let kept = view.tips(ledger(1)).unwrap().len();
+        match opened {
+            Opened::Kept => assert_eq!(kept, 50),
+            Opened::Created => panic!("there was a file"),
+            Opened::Rebuilt { reason, aside } => {
+                assert!(!reason.is_empty());
+                assert!(fs::read(aside).unwrap() == bytes, "the damaged file was changed");
+                assert_eq!(kept, 0);
+                view.apply(&[Change::Put(Box::new(record(1)))]).unwrap();
+                rebuilt += 1;
+            }
+        }
+    }
+    assert!(rebuilt >= 6, "only {rebuilt} were rebuilt");
+}
