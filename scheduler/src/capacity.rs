@@ -117,4 +117,18 @@ impl Capacity {
     pub fn slots_free(&self) -> u32 {
         self.slots.saturating_sub(self.slots_used)
     }
+
+    /// The offer without what changes all the time and only moves scores; free space in coarse steps.
+    pub(crate) fn shape(&self) -> Self {
+        const STEP_BITS: u32 = 28;
+        let mut shape = self.clone();
+        (shape.load_milli, shape.memory_free_bytes, shape.slots_used) = (0, 0, 0);
+        shape.disk_free_bytes >>= STEP_BITS;
+        if let Gpus::Devices { devices } = &mut shape.gpus {
+            for device in devices {
+                device.memory_free_bytes = device.memory_free_bytes.map(|bytes| bytes >> STEP_BITS);
+            }
+        }
+        shape
+    }
 }

@@ -1,16 +1,21 @@
 //! What the machine remembers of one job: as its arbiter, as a bidder, and as the holder of a grant.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cobs::id::{JobId, NodeId, RunId, Token};
+use cobs::id::{JobId, NodeId, RunId, Seq, Token};
 use cobs::job::action::GrantKind;
 use cobs::job::state::{Granted, Job, Status};
 
+use super::agenda::{Count, Plan, Rank, Room};
 use super::settings::{Millis, Settings, wait_after};
-use super::wire::{Phase, RenewalItem};
+use super::wire::Phase;
 use super::{Asked, JobSeen, Origin, RunReport, StopReason};
 use crate::place::Verdict;
+
+/// Most doublings of the wait after an operation that could not be written, and after a grant that nobody took.
+const DOUBLINGS_MAX: u32 = 6;
 
 /// One unsettled job, or a settled one that still has a run here.
 #[derive(Debug)]
@@ -21,21 +26,35 @@ pub(super) struct Entry {
     pub never_confirm: BTreeSet<Token>,
     /// Those of them whose note is durable, so that another term may be granted.
     pub noted: BTreeSet<Token>,
-    /// Operations under way; with a time: failed, and asked for again then.
-    pub asked: BTreeMap<Asked, Option<Millis>>,
+    /// Operations under way, or failed.
+    pub asked: BTreeMap<Asked, Tried>,
     pub holding: Option<Holding>,
+    /// A token of this node that its arbiter will not confirm.
+    pub refused: Option<Token>,
     pub superseded_by: Option<JobId>,
     /// Not to be bid for before this time, since this node gave it back.
     pub bid_after: Option<Millis>,
     pub first_seen: Millis,
     pub queued_since: Millis,
     pub first_bid_at: Option<Millis>,
-    /// To whom a grant is being signed.
-    pub granting_to: Option<NodeId>,
+    /// The grant that is being signed.
+    pub granting: Option<(NodeId, Token)>,
     pub term: Option<TermSeen>,
     pub cancel_seen: Option<Millis>,
     /// A leased term was confirmed, or a grant held.
     pub started: bool,
+    /// Nodes that did not ask to confirm a grant and were not heard since.
+    pub passed_over: BTreeSet<NodeId>,
+    /// The room on this node that alone it waits for, by the last look.
+    pub wants: Option<Room>,
+}
+
+/// An operation that was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tried {
+    /// When it is asked for again; none while it is under way.
+    pub again: Option<Millis>,
+    failures: u32,
 }
 
 /// What the arbiter knows of the term with the highest token.
@@ -43,9 +62,18 @@ pub(super) struct Entry {
 pub(super) struct TermSeen {
     pub token: Token,
     pub seen_at: Millis,
-    /// When a renewal of it was last answered with a confirmation; for a term of an earlier life, when that life's
-    /// answers were last possible, which is this machine's start.
-    pub received: Option<Millis>,
+    pub confirmed: Confirmed,
+}
+
+/// Whether a term was ever confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Confirmed {
+    /// It never was.
+    Never,
+    /// An earlier life of this node may have done so, for the last time before this life began.
+    Perhaps { before: Millis },
+    /// For the last time then.
+    At(Millis),
 }
 
 /// A grant that this node holds.
@@ -68,8 +96,10 @@ pub(super) enum Stage {
 }
 
 impl Entry {
-    pub fn new(seen: JobSeen, now: Millis) -> Self {
-        let origin = seen.origin;
+    pub fn new(seen: JobSeen, me: NodeId, now: Millis) -> Self {
+        // grants of ours that this life did not make are those of an earlier one, whatever the driver says
+        let made_here = seen.job.grants.len() <= usize::from(seen.job.create.grant.is_some());
+        let earlier = seen.origin == Origin::Start || (seen.job.arbiter().1 == me && !made_here);
         let mut entry = Self {
             job: Arc::clone(&seen.job),
             created_ms: seen.created_ms,
@@ -77,21 +107,22 @@ impl Entry {
             noted: BTreeSet::new(),
             asked: BTreeMap::new(),
             holding: None,
+            refused: None,
             superseded_by: None,
             bid_after: None,
             first_seen: now,
             queued_since: now,
             first_bid_at: None,
-            granting_to: None,
+            granting: None,
             term: None,
             cancel_seen: None,
             started: false,
+            passed_over: BTreeSet::new(),
+            wants: None,
         };
         entry.update(seen, now);
-        if origin == Origin::Start
-            && let Some(term) = &mut entry.term
-        {
-            term.received = Some(now);
+        if earlier && let Some(term) = &mut entry.term {
+            term.confirmed = Confirmed::Perhaps { before: now };
             entry.started = true;
         }
         entry
@@ -115,67 +146,115 @@ impl Entry {
         if let Some((token, granted)) = self.job.holder() {
             self.started |= granted.kind == GrantKind::Held;
             if self.term.is_none_or(|term| term.token != token) {
-                self.term = Some(TermSeen { token, seen_at: now, received: None });
+                self.term = Some(TermSeen { token, seen_at: now, confirmed: Confirmed::Never });
             }
         }
     }
 
-    /// The highest grant, when it is this node's to run: unreported, and the job neither settled nor cancelled.
+    pub fn rank(&self) -> Rank {
+        Rank { priority: Reverse(self.job.create.spec.priority), created_ms: self.created_ms, job: self.job.id }
+    }
+
+    pub fn plan(&self, me: NodeId, settings: &Settings, now: Millis) -> Plan {
+        let waits = self.job.status() == Status::Queued && self.job.create.workers.contains(&me);
+        Plan {
+            due: self.due(settings, now),
+            wants: self.wants,
+            slot: Count::when(|| self.uses_slot() || self.granting.is_some_and(|(node, _)| node == me)),
+            bid: Count::when(|| waits && (self.asked.contains_key(&Asked::Bid) || self.is_bid_by(me))),
+            run: Count::when(|| self.holding.as_ref().is_some_and(Holding::is_started)),
+        }
+    }
+
+    /// The highest grant, when it is this node's to run: unreported and not settled.
     pub fn grant_to(&self, node: NodeId) -> Option<(Token, Granted)> {
         let (token, granted) = self.job.holder()?;
         let open = self.job.status() == Status::Granted && granted.node == node;
         open.then_some((token, *granted))
     }
 
+    /// Whether a bid of the node stands.
+    pub fn is_bid_by(&self, node: NodeId) -> bool {
+        self.job.bids.contains_key(&node) && self.job.standing_bids().any(|(bidder, _)| bidder == node)
+    }
+
     /// Whether the operation is under way or was tried too short a time ago.
     pub fn is_asked(&self, kind: Asked, now: Millis) -> bool {
-        self.asked.get(&kind).is_some_and(|again| again.is_none_or(|at| at > now))
+        self.asked.get(&kind).is_some_and(|tried| tried.again.is_none_or(|at| at > now))
     }
 
-    /// A grant held and unreported takes a slot, and so does one that this node is giving itself.
-    pub fn uses_slot_of(&self, node: NodeId) -> bool {
-        self.uses_slot() || self.granting_to == Some(node)
+    pub fn ask(&mut self, kind: Asked) {
+        self.asked.entry(kind).or_default().again = None;
     }
 
+    pub fn ask_later(&mut self, kind: Asked, retry: Millis, now: Millis) {
+        let tried = self.asked.entry(kind).or_default();
+        tried.again = Some(now + retry.doubled(tried.failures.min(DOUBLINGS_MAX)));
+        tried.failures += 1;
+    }
+
+    /// Whether the job's state shows that an operation of this node was written.
+    pub fn shows(&self, kind: Asked, me: NodeId) -> bool {
+        match kind {
+            Asked::Bid => self.job.status() != Status::Queued || self.is_bid_by(me),
+            Asked::Grant => self.granting.is_none_or(|(_, token)| self.job.grants.contains_key(&token)),
+            Asked::Done => self.holding.as_ref().is_none_or(|holding| self.job.dones.contains_key(&holding.run.token)),
+            Asked::Settle => self.job.settled.is_some(),
+        }
+    }
+
+    /// How many sequence numbers are left to a node.
+    pub fn numbers_left(&self, node: NodeId) -> u32 {
+        self.job.last_seq.get(&node).map_or(Seq::MAX.0 + 1, |last| Seq::MAX.0.saturating_sub(last.0))
+    }
+
+    /// A grant held and unreported takes a slot.
     pub fn uses_slot(&self) -> bool {
         self.holding.as_ref().is_some_and(|holding| !matches!(holding.stage, Stage::Finished { .. }))
     }
 
-    /// The nodes that this node's term of the job is renewed with.
-    pub fn renews_with(&self, me: NodeId) -> impl Iterator<Item = NodeId> {
-        let leased = self.holding.as_ref().is_some_and(|holding| holding.kind == GrantKind::Leased);
+    /// The nodes that this node's term of the job is renewed with; itself, where it arbitrates its own leased run.
+    pub fn renewed_with(&self, me: NodeId) -> BTreeSet<NodeId> {
+        if !self.holding.as_ref().is_some_and(|holding| holding.kind == GrantKind::Leased) {
+            return BTreeSet::new();
+        }
         let newest = self.job.arbiter().1;
         let listed = self.job.create.arbiters.iter().copied();
-        let all: BTreeSet<NodeId> = listed.chain([newest]).filter(|node| leased && *node != me).collect();
-        all.into_iter()
+        listed.filter(|node| *node != me).chain([newest]).collect()
     }
 
-    pub fn renewal_item(&self, me: NodeId, peer: NodeId) -> Option<RenewalItem> {
-        let holding = self.holding.as_ref()?;
-        self.renews_with(me).any(|arbiter| arbiter == peer).then_some(RenewalItem {
-            job: holding.run.job,
-            token: holding.run.token,
-            phase: holding.phase(),
-        })
+    /// From a grant to its replacement: longer with each round that all workers let pass.
+    pub fn grant_wait(&self, settings: &Settings) -> Millis {
+        let rounds = self.never_confirm.len() / self.job.create.workers.len().max(1);
+        settings.grant_wait.doubled(u32::try_from(rounds).unwrap_or(DOUBLINGS_MAX).min(DOUBLINGS_MAX))
     }
 
-    /// The times at which something is to be looked at again, some of them past.
-    pub fn wakes(&self, settings: &Settings) -> impl Iterator<Item = Millis> {
-        let retries = self.asked.values().flatten().copied();
-        let term = self.term.map(|term| match term.received {
-            Some(received) => received + wait_after(Millis(self.job.longest_lease_ms().unwrap_or(0))),
-            None => term.seen_at + settings.grant_wait,
+    /// When no run of a term that was last confirmed then can be alive any more.
+    pub fn over_at(&self, confirmed: Millis) -> Millis {
+        confirmed + wait_after(Millis(self.job.longest_lease_ms().unwrap_or(0)))
+    }
+
+    /// The arbiter's time for the first start.
+    pub fn start_by(&self) -> Option<Millis> {
+        self.job.create.spec.start_within_ms.map(|span| self.first_seen + Millis(span))
+    }
+
+    /// The next time at which something is to be looked at.
+    fn due(&self, settings: &Settings, now: Millis) -> Option<Millis> {
+        let term = self.term.map(|term| match term.confirmed {
+            Confirmed::Never => term.seen_at + self.grant_wait(settings),
+            Confirmed::Perhaps { before: at } | Confirmed::At(at) => self.over_at(at),
         });
-        let within = self.job.create.spec.start_within_ms.map(|span| self.first_seen + Millis(span));
         let others = [
             self.first_bid_at.map(|at| at + settings.bid_window),
             Some(self.queued_since + settings.own_bid_wait),
             self.bid_after,
             self.cancel_seen.map(|at| at + settings.cancel_wait),
             term,
-            within,
+            self.start_by(),
         ];
-        retries.chain(others.into_iter().flatten()).collect::<Vec<_>>().into_iter()
+        let retries = self.asked.values().filter_map(|tried| tried.again);
+        retries.chain(others.into_iter().flatten()).filter(|at| *at > now).min()
     }
 
     /// One sentence for people: what the job waits for.

@@ -1,28 +1,21 @@
 //! The machine as bidder and holder: offers to run, takes grants, starts on a confirmation, renews, ends, reports.
 
-use std::collections::BTreeMap;
-
-use cobs::id::{Epoch, JobId, NodeId, RunId, Seq};
-use cobs::job::action::{Action, Bid, Digests, Done, GrantKind};
+use cobs::id::{JobId, NodeId, RunId, Seq};
+use cobs::job::action::{Action, Bid, Digests, Done, GrantKind, REASON_BYTES_MAX, TAIL_BYTES_MAX};
 use cobs::job::outcome::RunOutcome;
 use cobs::job::spec::Privacy;
-use cobs::job::state::Status;
+use cobs::job::state::{Job, Status};
 
+use super::agenda::Room;
 use super::entry::{Entry, Holding, Stage};
+use super::orphan::Orphan;
 use super::settings::Millis;
 use super::wire::{Answer, ConfirmationItem};
 use super::{Asked, Effect, Machine, RunReport, StopReason};
 use crate::place::Verdict;
 
 /// Sequence numbers that a worker keeps for its reports instead of bids.
-const SEQ_KEPT_FOR_REPORTS: u32 = 64;
-
-/// A run left by this node's last daemon, whose job is not seen yet.
-#[derive(Clone, Debug)]
-pub(super) enum Orphan {
-    Alive { run: RunId },
-    Ended { run: RunId, report: RunReport },
-}
+const NUMBERS_KEPT_FOR_REPORTS: u32 = 64;
 
 impl RunReport {
     /// A report without a run.
@@ -32,51 +25,19 @@ impl RunReport {
 }
 
 impl Machine {
-    /// Makes a holding of a grant to this node that it does not have yet.
-    pub(super) fn take_grant(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
-        let node = self.node;
-        self.take_orphan(id);
-        let Some(entry) = self.entries.get(&id) else { return };
-        let Some((token, granted)) = entry.grant_to(node) else { return };
-        if entry.holding.is_some() {
-            return;
-        }
-        let run = RunId { job: id, token, node };
-        let lease = Millis(granted.lease_ms);
-        let mut holding =
-            Holding { run, kind: granted.kind, lease, prepared: false, confirmed_until: None, stage: Stage::Waiting };
-        match self.verdict(entry) {
-            Verdict::Infeasible { reasons } => {
-                let report = RunReport::without_run(RunOutcome::Released, &reasons.join("; "));
-                holding.stage = Stage::Finished { report };
-            }
-            Verdict::Feasible { .. } | Verdict::Busy { .. } => effects.push(Effect::Prepare { run }),
-        }
-        for arbiter in entry.job.create.arbiters.clone() {
-            self.renew_at.insert(arbiter, now);
-        }
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.granting_to = None;
-            entry.holding = Some(holding);
-        }
-    }
-
-    fn take_orphan(&mut self, id: JobId) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some(orphan) = self.orphans.remove(&id) else { return };
-        let (run, stage) = match orphan {
-            Orphan::Alive { run } => (run, Stage::Running { stopping: None }),
-            Orphan::Ended { run, report } => (run, Stage::Finished { report }),
-        };
-        let Some(granted) = entry.job.grants.get(&run.token) else { return };
-        let lease = Millis(granted.lease_ms);
-        entry.holding = Some(Holding { run, kind: granted.kind, lease, prepared: true, confirmed_until: None, stage });
-    }
-
-    /// Brings a holding on: ends what must end, starts what may start, reports what ended.
+    /// Brings a holding on: ends what must end, reports what ended, takes a new grant, starts what may start.
     pub(super) fn hold(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
-        let free = self.capacity.as_ref().map_or(0, |capacity| capacity.slots).saturating_sub(self.runs());
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.end_what_must(id, effects);
+        self.report(id, now, effects);
+        if self.take_grant(id, effects) {
+            self.end_what_must(id, effects);
+            self.report(id, now, effects);
+        }
+        self.start(id, now, effects);
+    }
+
+    fn end_what_must(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.entries.get(&id) else { return };
         let Some(run) = entry.holding.as_ref().map(|holding| holding.run) else { return };
         if entry.job.status() == Status::Settled {
             self.end(id, StopReason::Cancelled, effects);
@@ -85,31 +46,48 @@ impl Machine {
         } else if !entry.job.cancels.is_empty() {
             self.end(id, StopReason::Cancelled, effects);
         }
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some(holding) = &mut entry.holding else {
-            self.drop_settled(id);
-            return;
-        };
-        match &holding.stage {
-            Stage::Waiting if holding.prepared && free > 0 => {
-                let deadline = holding.confirmed_until;
-                if holding.kind == GrantKind::Held || deadline.is_some_and(|until| until > now) {
-                    let deadline = deadline.filter(|_| holding.kind == GrantKind::Leased);
-                    holding.stage = Stage::Running { stopping: None };
-                    effects.push(Effect::Start { run, deadline });
-                }
-            }
-            Stage::Finished { report } => {
-                let report = report.clone();
-                report_done(entry, run, report, now, effects);
-            }
-            Stage::Waiting | Stage::Running { .. } => {}
-        }
     }
 
-    fn runs(&self) -> u32 {
-        let started = |entry: &&Entry| entry.holding.as_ref().is_some_and(Holding::is_started);
-        u32::try_from(self.entries.values().filter(started).count()).unwrap_or(u32::MAX)
+    /// Makes a holding of a grant to this node that it does not have yet. What is not probed yet waits for the probe.
+    fn take_grant(&mut self, id: JobId, effects: &mut Vec<Effect>) -> bool {
+        let node = self.node;
+        let Some(entry) = self.entries.get(&id) else { return false };
+        let Some((token, granted)) = entry.grant_to(node) else { return false };
+        if entry.holding.is_some() || entry.refused == Some(token) || self.capacity.is_none() {
+            return false;
+        }
+        let run = RunId { job: id, token, node };
+        let (kind, lease) = (granted.kind, Millis(granted.lease_ms));
+        let stage = match self.verdict(entry) {
+            Verdict::Infeasible { reasons } => {
+                Stage::Finished { report: RunReport::without_run(RunOutcome::Released, &reasons.join("; ")) }
+            }
+            Verdict::Feasible { .. } | Verdict::Busy { .. } => {
+                effects.push(Effect::Prepare { run });
+                Stage::Waiting
+            }
+        };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.holding = Some(Holding { run, kind, lease, prepared: false, confirmed_until: None, stage });
+        }
+        true
+    }
+
+    fn start(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
+        let room = self.agenda.has(Room::Start);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(holding) = &mut entry.holding else { return };
+        let deadline = holding.confirmed_until.filter(|_| holding.kind == GrantKind::Leased);
+        let may = holding.kind == GrantKind::Held || deadline.is_some_and(|until| until > now);
+        if !may || !holding.prepared || !matches!(holding.stage, Stage::Waiting) {
+            return;
+        }
+        if room {
+            holding.stage = Stage::Running { stopping: None };
+            effects.push(Effect::Start { run: holding.run, deadline });
+        } else {
+            entry.wants = Some(Room::Start);
+        }
     }
 
     /// Ends a holding whatever its stage. A finished one goes once its report is durable and nobody can ask for it.
@@ -143,42 +121,48 @@ impl Machine {
         }
     }
 
-    pub(super) fn prepared(&mut self, run: RunId, _now: Millis, effects: &mut Vec<Effect>) {
+    /// What was prepared for a run that ended meanwhile is let go, and one that started needs none.
+    pub(super) fn prepared(&mut self, run: RunId, effects: &mut Vec<Effect>) {
         match self.holding_of(run) {
-            Some(holding) => holding.prepared = true,
-            None => effects.push(Effect::Discard { run }),
+            Some(holding) if holding.is_started() => {}
+            Some(holding) if matches!(holding.stage, Stage::Waiting) => holding.prepared = true,
+            Some(_) | None => effects.push(Effect::Discard { run }),
         }
+        self.touch(run.job);
     }
 
     pub(super) fn not_prepared(&mut self, run: RunId, reason: &str, effects: &mut Vec<Effect>) {
-        if let Some(holding) = self.holding_of(run) {
-            holding.stage = Stage::Finished { report: RunReport::without_run(RunOutcome::CouldNotStart, reason) };
+        match self.holding_of(run) {
+            Some(holding) if holding.is_started() => return,
+            Some(holding) if matches!(holding.stage, Stage::Waiting) => {
+                holding.stage = Stage::Finished { report: RunReport::without_run(RunOutcome::CouldNotStart, reason) };
+            }
+            Some(_) | None => {}
         }
         effects.push(Effect::Discard { run });
+        self.touch(run.job);
     }
 
     fn holding_of(&mut self, run: RunId) -> Option<&mut Holding> {
         self.entries.get_mut(&run.job)?.holding.as_mut().filter(|holding| holding.run == run)
     }
 
-    pub(super) fn adopted(&mut self, run: RunId) {
-        self.orphans.insert(run.job, Orphan::Alive { run });
-        self.take_orphan(run.job);
-    }
-
-    pub(super) fn ended(&mut self, run: RunId, mut report: RunReport, _effects: &mut Vec<Effect>) {
+    /// A run that waits here and is told to have ended was started by an earlier life.
+    pub(super) fn ended(&mut self, run: RunId, mut report: RunReport, now: Millis, effects: &mut Vec<Effect>) {
         let bid_again = self.settings.bid_again;
         let Some(holding) = self.holding_of(run) else {
-            self.orphans.insert(run.job, Orphan::Ended { run, report });
-            self.take_orphan(run.job);
+            self.add_orphan(run, Orphan::Ended { report }, effects);
             return;
         };
-        let Stage::Running { stopping } = &holding.stage else { return };
+        let stopping = match &holding.stage {
+            Stage::Running { stopping } => *stopping,
+            Stage::Waiting => None,
+            Stage::Finished { .. } => return,
+        };
         let by_us = matches!(
             report.outcome,
             RunOutcome::Cancelled | RunOutcome::Signalled { .. } | RunOutcome::Lost | RunOutcome::Released
         );
-        let evicted = *stopping == Some(StopReason::Evicted);
         if by_us {
             match stopping {
                 Some(StopReason::Evicted) => report.outcome = RunOutcome::Released,
@@ -187,16 +171,19 @@ impl Machine {
                 None => {}
             }
         }
+        let released = report.outcome == RunOutcome::Released;
         holding.stage = Stage::Finished { report };
-        if evicted && let Some(entry) = self.entries.get_mut(&run.job) {
-            entry.bid_after = Some(entry.first_seen + bid_again);
+        if released && let Some(entry) = self.entries.get_mut(&run.job) {
+            entry.bid_after = Some(now + bid_again);
         }
+        self.touch(run.job);
     }
 
     pub(super) fn evict(&mut self, job: JobId, grace: Millis, now: Millis, effects: &mut Vec<Effect>) {
         let bid_again = self.settings.bid_again;
         let Some(entry) = self.entries.get_mut(&job) else { return };
         entry.bid_after = Some(now + bid_again);
+        self.agenda.touch(entry.rank());
         let Some(holding) = &mut entry.holding else { return };
         let run = holding.run;
         match &mut holding.stage {
@@ -223,11 +210,12 @@ impl Machine {
         effects: &mut Vec<Effect>,
     ) {
         let Some(entry) = self.entries.get_mut(&item.job) else { return };
-        let arbiter = entry.job.arbiter().1;
+        let (arbiter, rank) = (entry.job.arbiter().1, entry.rank());
         let Some(holding) = &mut entry.holding else { return };
         if arbiter != from || holding.run.token != item.token {
             return;
         }
+        self.agenda.touch(rank);
         match item.answer {
             Answer::Confirmed { lease_ms } => {
                 let until = sent + Millis(lease_ms).min(holding.lease);
@@ -240,7 +228,10 @@ impl Machine {
                 }
             }
             Answer::Cancel => self.end(item.job, StopReason::Cancelled, effects),
-            Answer::Replaced => self.end(item.job, StopReason::Replaced, effects),
+            Answer::Replaced => {
+                entry.refused = Some(item.token);
+                self.end(item.job, StopReason::Replaced, effects);
+            }
             Answer::Settled => self.settled_elsewhere(item.job, effects),
             Answer::Unknown => {}
         }
@@ -264,68 +255,80 @@ impl Machine {
         let Some(entry) = self.entries.get(&id) else { return };
         let job = &entry.job;
         let waits = job.status() == Status::Queued && job.cancels.is_empty() && job.create.workers.contains(&node);
-        let spent = job.last_seq.get(&node).is_some_and(|last| last.0 + SEQ_KEPT_FOR_REPORTS >= Seq::MAX.0);
+        let spent = entry.numbers_left(node) <= NUMBERS_KEPT_FOR_REPORTS;
         let too_soon = entry.bid_after.is_some_and(|after| after > now);
-        let stands = job.standing_bids().any(|(bidder, _)| bidder == node);
-        if !waits || spent || too_soon || stands || job.arbiter().1 == node || entry.is_asked(Asked::Bid, now) {
+        let idle = !waits || spent || too_soon || entry.superseded_by.is_some() || job.arbiter().1 == node;
+        if idle || entry.is_asked(Asked::Bid, now) || entry.is_bid_by(node) {
             return;
         }
-        let Verdict::Feasible { score, parts } = self.verdict(entry) else { return };
-        let slots = self.capacity.as_ref().map_or(0, |capacity| capacity.slots);
-        if self.slots_used() + self.bids_open() >= slots.saturating_mul(2) {
+        // a failed bid counts as open already
+        let room = self.agenda.has(Room::Bid) || entry.asked.contains_key(&Asked::Bid);
+        let verdict = if room { self.verdict(entry) } else { Verdict::Busy { reason: String::new() } };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Verdict::Feasible { score, parts } = verdict else {
+            entry.wants = (!room).then_some(Room::Bid);
             return;
-        }
-        let reason = parts.iter().map(|part| part.reason.as_str()).collect::<Vec<_>>().join("; ");
+        };
+        let mut reason = parts.iter().map(|part| part.reason.as_str()).collect::<Vec<_>>().join("; ");
+        cut(&mut reason);
         let action = Action::Bid(Bid { job: id, seq: Seq(0), score, reason });
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.asked.insert(Asked::Bid, None);
-        }
+        entry.ask(Asked::Bid);
         effects.push(Effect::Sign { job: id, kind: Asked::Bid, action, why: "it can run here".into() });
     }
 
-    fn bids_open(&self) -> u32 {
-        let open = |entry: &&Entry| {
-            let waits = entry.job.status() == Status::Queued;
-            waits && (entry.asked.contains_key(&Asked::Bid) || entry.job.standing_bids().any(|(by, _)| by == self.node))
-        };
-        u32::try_from(self.entries.values().filter(open).count()).unwrap_or(u32::MAX)
-    }
-}
-
-/// A higher token was granted, or an epoch was opened whose `last` is below this term.
-fn is_replaced(entry: &Entry, run: RunId) -> bool {
-    let higher = entry.job.holder().is_some_and(|(token, _)| token > run.token);
-    let (Epoch(newest), _) = entry.job.arbiter();
-    let cut = entry.job.epochs.last().is_some_and(|opened| run.token.term > opened.last);
-    higher || (newest > run.token.epoch.0 && cut)
-}
-
-fn report_done(entry: &mut Entry, run: RunId, report: RunReport, now: Millis, effects: &mut Vec<Effect>) {
-    if entry.job.dones.contains_key(&run.token) {
-        let released = report.outcome == RunOutcome::Released;
-        if released || entry.holding.as_ref().is_some_and(|holding| holding.kind == GrantKind::Held) {
-            entry.holding = None;
+    /// Asks for the Done of a run that ended, and lets go what is reported and need not be renewed. A finished leased
+    /// term is renewed until its settle or a higher token is seen.
+    fn report(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(Holding { run, kind, stage: Stage::Finished { report }, .. }) = &entry.holding else { return };
+        let (run, kind) = (*run, *kind);
+        let reported = entry.job.dones.contains_key(&run.token);
+        if reported || !entry.job.grants.contains_key(&run.token) {
+            if !reported || kind == GrantKind::Held || report.outcome == RunOutcome::Released {
+                entry.holding = None;
+            }
+            return;
         }
-        return;
+        if entry.is_asked(Asked::Done, now) || entry.numbers_left(self.node) == 0 {
+            return;
+        }
+        let action = Action::Done(done(&entry.job, run, report.clone()));
+        entry.ask(Asked::Done);
+        effects.push(Effect::Sign { job: id, kind: Asked::Done, action, why: "its run ended".into() });
     }
-    if entry.is_asked(Asked::Done, now) {
-        return;
+}
+
+/// The Done of a run within the bounds of its wire form; a private job tells nothing but its outcome.
+fn done(job: &Job, run: RunId, mut report: RunReport) -> Done {
+    if job.create.spec.privacy == Privacy::Private {
+        report.digests = Digests::default();
+        report.tail.clear();
     }
-    let private = entry.job.create.spec.privacy == Privacy::Private;
-    let action = Action::Done(Done {
+    cut(&mut report.reason);
+    keep_end(&mut report.tail);
+    Done {
         job: run.job,
         seq: Seq(0),
         epoch: run.token.epoch,
         term: run.token.term,
         outcome: report.outcome,
-        digests: if private { Digests::default() } else { report.digests },
-        tail: if private { String::new() } else { report.tail },
+        digests: report.digests,
+        tail: report.tail,
         reason: report.reason,
         duration_ms: report.duration_ms,
-    });
-    entry.asked.insert(Asked::Done, None);
-    effects.push(Effect::Sign { job: run.job, kind: Asked::Done, action, why: "its run ended".into() });
+    }
 }
 
-/// Orphans by job.
-pub(super) type Orphans = BTreeMap<JobId, Orphan>;
+fn cut(reason: &mut String) {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+}
+
+fn keep_end(tail: &mut String) {
+    tail.drain(..tail.ceil_char_boundary(tail.len().saturating_sub(TAIL_BYTES_MAX)));
+}
+
+/// A higher token was granted, or an epoch was opened whose `last` is below this term, so that its grant is no more.
+fn is_replaced(entry: &Entry, run: RunId) -> bool {
+    let higher = entry.job.holder().is_some_and(|(token, _)| token > run.token);
+    higher || !entry.job.grants.contains_key(&run.token)
+}

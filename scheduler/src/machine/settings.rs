@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Millis(pub u64);
 
+impl Millis {
+    /// The span, doubled so many times.
+    pub fn doubled(self, times: u32) -> Self {
+        Self(self.0.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX)))
+    }
+}
+
 impl Add for Millis {
     type Output = Self;
 

@@ -1,1 +1,6 @@
 //! The machine by itself and in small networks.
+
+mod common;
+mod driver;
+mod sim;
+mod world;
