@@ -1,1 +1,5 @@
-//! To come.
+//! Everything that touches Radicle's storage: homes, keys, ledgers and their identity documents.
+//!
+//! It must not know jobs' meaning, the network or the daemon.
+
+pub mod profile;
