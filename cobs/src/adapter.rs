@@ -2,4 +2,6 @@
 //!
 //! It must not know jobs' meaning, the network or the daemon.
 
+pub mod ledger;
 pub mod profile;
+pub mod repository;
