@@ -2,6 +2,7 @@
 //!
 //! It must not know jobs' meaning, the network or the daemon.
 
+pub mod identity;
 pub mod ledger;
 pub mod profile;
 pub mod repository;
