@@ -1,0 +1,58 @@
+//! A ledger that is kept open for reading, with its accepted identity as of the last look.
+
+use radicle::storage::ReadRepository as _;
+use radicle::storage::git::Repository;
+
+use super::identity::accepted_revisions;
+use super::profile::NodeHome;
+use super::reader::{self, Read, ReadError, Tips};
+use super::repository::{self, RepositoryFault};
+use crate::id::{JobId, Oid, RepoId};
+use crate::job::fold::Identity;
+
+/// A ledger open for reading; of one thread.
+pub struct OpenLedger {
+    repository: Repository,
+    identity: Identity,
+    identity_at: Oid,
+}
+
+impl OpenLedger {
+    /// Opens a ledger.
+    ///
+    /// # Errors
+    /// When it is not here, or its identity cannot be read.
+    pub fn open(home: &NodeHome, ledger: RepoId) -> Result<Self, RepositoryFault> {
+        let repository = repository::open(home, ledger)?;
+        let identity_at = head(&repository)?;
+        let identity = Identity { accepted: accepted_revisions(&repository)? };
+        Ok(Self { repository, identity, identity_at })
+    }
+
+    /// Whether its identity is still the one that was read.
+    pub fn is_current(&self) -> bool {
+        head(&self.repository).is_ok_and(|head| head == self.identity_at)
+    }
+
+    /// Reads and evaluates a job; with it, the second since 1970 at which its root says it was written.
+    ///
+    /// # Errors
+    /// As [`reader::read_job`].
+    pub fn read(&self, job: JobId) -> Result<(Read, u64), ReadError> {
+        let read = reader::read_job(&self.repository, job, &self.identity)?;
+        let written = self.repository.commit(job.0).map(|commit| commit.time().seconds()).unwrap_or_default();
+        Ok((read, u64::try_from(written).unwrap_or_default()))
+    }
+
+    /// All jobs with their tips.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn list(&self) -> Result<std::collections::BTreeMap<JobId, Tips>, git2::Error> {
+        reader::list_jobs(&self.repository)
+    }
+}
+
+fn head(repository: &Repository) -> Result<Oid, RepositoryFault> {
+    repository.identity_head().map_err(|source| RepositoryFault::storage("read the identity", source))
+}
