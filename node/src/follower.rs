@@ -8,13 +8,12 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
-use cobs::adapter::reader::{self, ReadError, Tips};
+use cobs::adapter::open::OpenLedger;
+use cobs::adapter::profile::NodeHome;
+use cobs::adapter::reader::{ReadError, Tips};
 use cobs::digest::Digest;
 use cobs::id::{JobId, RepoId};
-use cobs::job::fold::Identity;
 use cobs::job::state::Job;
-use radicle::storage::git::{Repository, Storage};
-use radicle::storage::{ReadRepository as _, ReadStorage as _};
 use scheduler::machine::Origin;
 
 use crate::clock::unix_now;
@@ -78,22 +77,15 @@ pub struct Follower {
 /// The thread before it runs.
 pub struct FollowerThread {
     receiver: Receiver<Ask>,
-    storage: Storage,
+    home: NodeHome,
     view: Arc<View>,
-}
-
-/// What a ledger was last read with.
-struct Open {
-    repository: Repository,
-    identity_at: radicle::git::Oid,
-    identity: Identity,
 }
 
 impl Follower {
     /// A handle and the thread to be.
-    pub fn new(storage: Storage, view: Arc<View>) -> (Self, FollowerThread) {
+    pub fn new(home: NodeHome, view: Arc<View>) -> (Self, FollowerThread) {
         let (sender, receiver) = sync_channel(ASKS_MAX);
-        (Self { sender }, FollowerThread { receiver, storage, view })
+        (Self { sender }, FollowerThread { receiver, home, view })
     }
 
     /// Hands a request to the thread; waits while its queue is full.
@@ -127,7 +119,7 @@ impl FollowerThread {
     }
 
     /// Reads each job of a batch once, then calls what waits for it. False at the end.
-    fn batch(&self, asks: Vec<Ask>, open: &mut BTreeMap<RepoId, Open>, tell: &mut impl FnMut(Seen)) -> bool {
+    fn batch(&self, asks: Vec<Ask>, open: &mut BTreeMap<RepoId, OpenLedger>, tell: &mut impl FnMut(Seen)) -> bool {
         let mut jobs: BTreeSet<(RepoId, JobId)> = BTreeSet::new();
         let mut after: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
         let mut goes_on = true;
@@ -152,9 +144,9 @@ impl FollowerThread {
         goes_on
     }
 
-    fn scan(&self, ledger: RepoId, origin: Origin, open: &mut BTreeMap<RepoId, Open>, tell: &mut impl FnMut(Seen)) {
+    fn scan(&self, ledger: RepoId, origin: Origin, open: &mut BTreeMap<RepoId, OpenLedger>, tell: &mut impl FnMut(Seen)) {
         let Some(open_ledger) = self.open(ledger, open) else { return };
-        let listed = match reader::list_jobs(&open_ledger.repository) {
+        let listed = match open_ledger.list() {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::error!(%ledger, %error, "cannot list the jobs of the ledger");
@@ -176,7 +168,7 @@ impl FollowerThread {
         &self,
         jobs: &BTreeSet<(RepoId, JobId)>,
         origin: Origin,
-        open: &mut BTreeMap<RepoId, Open>,
+        open: &mut BTreeMap<RepoId, OpenLedger>,
         tell: &mut impl FnMut(Seen),
     ) {
         let mut changes = Vec::new();
@@ -202,10 +194,9 @@ impl FollowerThread {
         seen.into_iter().for_each(tell);
     }
 
-    fn read_one(&self, ledger: RepoId, job: JobId, open: &Open) -> Result<(Change, Job, UnixMs), ReadError> {
-        let read = reader::read_job(&open.repository, job, &open.identity)?;
-        let seconds = open.repository.commit(job.0).map(|commit| commit.time().seconds()).unwrap_or_default();
-        let created = UnixMs(u64::try_from(seconds).unwrap_or_default().saturating_mul(1000));
+    fn read_one(&self, ledger: RepoId, job: JobId, open: &OpenLedger) -> Result<(Change, Job, UnixMs), ReadError> {
+        let (read, written) = open.read(job)?;
+        let created = UnixMs(written.saturating_mul(1000));
         let updated = unix_now();
         let summary = crate::ops::jobs::summary(ledger, &read.job, created, updated);
         let row = JobRow {
@@ -228,27 +219,17 @@ impl FollowerThread {
     }
 
     /// The ledger's repository, with its accepted identity as of now.
-    fn open<'a>(&self, ledger: RepoId, open: &'a mut BTreeMap<RepoId, Open>) -> Option<&'a Open> {
-        let opened = open.get(&ledger).map(|known| (known.repository.identity_head().ok(), known.identity_at));
-        if opened.is_none_or(|(head, at)| head != Some(at)) {
-            match self.reopen(ledger) {
-                Ok(fresh) => {
-                    open.insert(ledger, fresh);
-                }
+    fn open<'a>(&self, ledger: RepoId, open: &'a mut BTreeMap<RepoId, OpenLedger>) -> Option<&'a OpenLedger> {
+        if !open.get(&ledger).is_some_and(OpenLedger::is_current) {
+            match OpenLedger::open(&self.home, ledger) {
+                Ok(fresh) => drop(open.insert(ledger, fresh)),
                 Err(error) => {
-                    tracing::warn!(%ledger, %error, "the ledger cannot be opened");
+                    tracing::debug!(%ledger, %error, "the ledger cannot be opened");
                     return None;
                 }
             }
         }
         open.get(&ledger)
-    }
-
-    fn reopen(&self, ledger: RepoId) -> Result<Open, Box<dyn std::error::Error>> {
-        let repository = self.storage.repository(ledger)?;
-        let identity_at = repository.identity_head()?;
-        let accepted = cobs::adapter::identity::accepted_revisions(&repository)?;
-        Ok(Open { repository, identity_at, identity: Identity { accepted } })
     }
 }
 

@@ -5,14 +5,21 @@
 
 pub mod api;
 pub mod blobs;
+pub mod claims;
 pub mod cli;
+pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod follower;
 pub mod link;
 pub mod logging;
+pub mod node;
 pub mod ops;
 pub mod pairing;
+pub mod peering;
 pub mod replication;
+pub mod runs;
 pub mod source;
 pub mod store;

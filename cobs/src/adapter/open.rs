@@ -54,5 +54,5 @@ impl OpenLedger {
 }
 
 fn head(repository: &Repository) -> Result<Oid, RepositoryFault> {
-    repository.identity_head().map_err(|source| RepositoryFault::storage("read the identity", source))
+    repository.identity_head().map_err(RepositoryFault::storage("read the identity of", repository.id))
 }
