@@ -1,0 +1,116 @@
+//! The node's pulse: beats that show a dead connection early, and a look at our own signed references.
+//!
+//! It must not know what the references mean. References are polled rather than watched through the kernel: git
+//! removes the emptied directory when it packs references, and a watch goes with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cobs::adapter::repository;
+use cobs::id::{Oid, RepoId};
+use radicle::node::Handle as _;
+use radicle::prelude::ReadStorage as _;
+
+use super::event::ReplicationEvent;
+use super::{Shared, lock};
+
+/// How soon a write of `rad` or `git push` is seen: one small file is read per watched repository.
+const SIGNED_REFS_POLL_MS: u64 = 250;
+
+/// The beating thread; it ends with this value.
+pub(super) struct Pulse {
+    /// Dropped to end the thread.
+    stop: Option<mpsc::SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pulse {
+    pub(super) fn start(shared: Arc<Shared>, heartbeat: Duration) -> Self {
+        let (stop, stopped) = mpsc::sync_channel(0);
+        let thread = std::thread::Builder::new()
+            .name("radicle-pulse".to_owned())
+            .spawn(move || beat(&shared, heartbeat, &stopped))
+            .inspect_err(|error| tracing::error!(%error, "cannot start the pulse: restarted peers are noticed late"))
+            .ok();
+        Self { stop: Some(stop), thread }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the pulse had panicked");
+        }
+    }
+}
+
+fn beat(shared: &Shared, heartbeat: Duration, stopped: &mpsc::Receiver<()>) {
+    let mut seen: BTreeMap<RepoId, Oid> = BTreeMap::new();
+    let mut last_beat = Instant::now();
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(SIGNED_REFS_POLL_MS)) {
+        let watched = lock(&shared.watched).clone();
+        seen.retain(|rid, _| watched.contains(rid));
+        for rid in &watched {
+            look(shared, *rid, &mut seen);
+        }
+        if last_beat.elapsed() >= heartbeat {
+            last_beat = Instant::now();
+            announce_all(shared, watched);
+        }
+    }
+    let running = lock(&shared.running).take();
+    if let Some(running) = running
+        && let Err(error) = running.stop()
+    {
+        tracing::warn!(%error, "the node ended badly");
+    }
+}
+
+/// A write to a connection that the peer has closed is what shows that it is closed.
+fn announce_all(shared: &Shared, watched: impl IntoIterator<Item = RepoId>) {
+    let Ok(handle) = shared.handle() else { return };
+    let connected = handle.sessions().is_ok_and(|sessions| sessions.iter().any(|session| session.state.is_connected()));
+    if !connected {
+        return;
+    }
+    for rid in watched {
+        if let Err(error) = shared.announce(rid) {
+            // We have written nothing to it yet, or it has not arrived.
+            tracing::debug!(%rid, %error, "no heartbeat on this repository");
+        }
+    }
+}
+
+fn look(shared: &Shared, rid: RepoId, seen: &mut BTreeMap<RepoId, Oid>) {
+    let Some(at) = signed_refs(shared, rid, seen.get(&rid)) else { return };
+    if seen.insert(rid, at) != Some(at) {
+        shared.events.send(ReplicationEvent::LocalRefsChanged { rid, at });
+    }
+}
+
+/// Where our signed references stand. Writing makes a file, packing removes it without a change: so a missing file
+/// is worth opening the repository for only while we know nothing.
+fn signed_refs(shared: &Shared, rid: RepoId, known: Option<&Oid>) -> Option<Oid> {
+    let (name, file) = {
+        let home = lock(&shared.home);
+        let name = format!("refs/namespaces/{}/refs/rad/sigrefs", home.public_key);
+        let file = home.storage.path_of(&rid).join(&name);
+        (name, file)
+    };
+    if let Ok(text) = std::fs::read_to_string(file) {
+        return text.trim().parse().ok();
+    }
+    if let Some(known) = known {
+        return Some(*known);
+    }
+    let home = lock(&shared.home).clone();
+    let repository = repository::open(&home, rid).ok()?;
+    repository.backend.refname_to_id(&name).ok().map(Oid::from)
+}
