@@ -21,5 +21,6 @@ pub mod pairing;
 pub mod peering;
 pub mod replication;
 pub mod runs;
+pub mod setup;
 pub mod source;
 pub mod store;

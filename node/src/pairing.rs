@@ -371,6 +371,13 @@ pub fn introduction(node: &Arc<Node>) -> Result<Introduction, Error> {
     })
 }
 
+impl Welcome {
+    /// The inviter's Radicle node and where it is dialled.
+    pub fn radicle_peers(&self) -> Vec<(NodeId, String)> {
+        self.inviter.radicle_addresses.iter().map(|address| (self.inviter.node, address.clone())).collect()
+    }
+}
+
 impl Introduction {
     /// For a home without a daemon, which cannot be dialled yet.
     pub fn offline(node: NodeId, alias: String, transport_key: TransportKey) -> Self {

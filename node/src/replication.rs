@@ -7,6 +7,7 @@ mod event;
 mod git;
 mod peers;
 mod pulse;
+mod reach;
 mod runtime;
 pub mod source;
 #[cfg(test)]

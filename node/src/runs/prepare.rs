@@ -11,7 +11,8 @@ use scheduler::runner::request::{Deadline, Directory, InputFile, ResolvedLimits,
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::source;
+use crate::replication::source::has_commit;
+use crate::replication::source::tree::export_tree;
 
 /// The work tree within a run's directory.
 pub const TREE: &str = "tree";
@@ -66,14 +67,13 @@ pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, St
 /// The work tree of the job's commit; the repository is fetched from the author when the commit is not here.
 fn work_tree(node: &Node, author: NodeId, source: &Source, directory: &Path) -> Result<PathBuf, String> {
     let tree = directory.join(TREE);
-    let here = |error: source::SourceError| super::chain(&error);
-    if !source::has_commit(&node.home(), source.repo, source.commit).unwrap_or(false) && author != node.id {
-        node.replication.fetch_source(source.repo, author, SOURCE_FETCH).map_err(|error| {
-            let reason = super::chain(&error);
-            format!("the repository {} cannot be fetched from {author}: {reason}", source.repo)
-        })?;
-    }
-    source::export_tree(&node.home(), source.repo, source.commit, &tree).map_err(here)?;
+    let had = if author == node.id {
+        has_commit(&node.home(), source.repo, source.commit).map(drop)
+    } else {
+        node.replication.obtain_commit(source.repo, source.commit, author, SOURCE_FETCH)
+    };
+    had.and_then(|()| export_tree(&node.home(), source.repo, source.commit, &tree))
+        .map_err(|error| super::chain(&error))?;
     Ok(tree)
 }
 

@@ -1,0 +1,110 @@
+//! The verbs that work without a daemon: thin calls into the parts that do them.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cobs::adapter::profile::Passphrase;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{DemoOptions, InitOptions, JoinOptions, UpOptions};
+use super::exit::Failure;
+use super::output::Format;
+use crate::config::keys::KEYS;
+use crate::config::{Environment, Flag};
+use crate::ops::error::{Code, Error};
+use crate::ops::types::Joined;
+use crate::setup::{self, Place, Wish};
+use crate::{daemon, demo, logging};
+
+/// The verb by which a supervisor starts this binary as the first process of its sandbox.
+pub const SANDBOX_INIT: &str = "sandbox-init";
+
+/// The home that is meant, and the environment: read here and nowhere below.
+pub fn place(home: Option<PathBuf>) -> Result<Place, Failure> {
+    Ok(Place::find(home, Environment::from_iter(std::env::vars()))?)
+}
+
+/// Asks for the key's passphrase, where there is a person to ask.
+fn passphrase() -> Option<Passphrase> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    rpassword::prompt_password("passphrase of the Radicle key: ").ok().map(Passphrase::from)
+}
+
+/// Sets this machine up. May ask on the terminal.
+pub fn init(place: &Place, options: InitOptions, format: Format) -> Result<u8, Failure> {
+    let wish = Wish { alias: options.alias, ledger: options.ledger };
+    let report = setup::init(place, &wish, &passphrase)?;
+    format.print(&report, ToString::to_string)?;
+    Ok(0)
+}
+
+/// Runs the daemon until it is stopped.
+pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
+    let flags = options.set.into_iter().map(flag).collect::<Result<_, Error>>()?;
+    let loaded = place.config(flags)?;
+    let log = logging::Options {
+        filter: loaded.config.log.level.clone(),
+        format: loaded.config.log.format,
+        service: "rhizome",
+        directory: None,
+    };
+    logging::init(&log).map_err(|error| Error::new(Code::Config, error.to_string()))?;
+    let radicle = place.open(&passphrase)?;
+    let program = std::env::current_exe().map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let stop = CancellationToken::new();
+    tokio::spawn(end_by_signal(stop.clone()));
+    let start = daemon::Start { files: place.files.clone(), loaded, radicle, program };
+    daemon::run(start, stop, |_| ()).await?;
+    Ok(0)
+}
+
+fn flag((key, value): (String, String)) -> Result<Flag, Error> {
+    let known = KEYS.iter().find(|known| known.name == key);
+    let known = known.ok_or_else(|| {
+        Error::new(Code::Config, format!("there is no configuration key '{key}'")).hint("see: rhizome config show")
+    })?;
+    Ok(Flag { flag: format!("--set {key}"), key: known.name, value })
+}
+
+/// Ends the daemon at SIGTERM or SIGINT; a second one does not wait.
+async fn end_by_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    for last in [false, true] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if last {
+            std::process::exit(130);
+        }
+        stop.cancel();
+    }
+}
+
+/// Pairs where no daemon runs.
+pub async fn join(place: &Place, options: JoinOptions) -> Result<Joined, Failure> {
+    let wish = Wish { alias: options.alias, ledger: None };
+    let grants = options.grant.into_iter().map(Into::into).collect();
+    Ok(setup::join_offline(place, &wish, &options.link, grants, &passphrase).await?)
+}
+
+/// Shows the whole.
+pub async fn demo(options: DemoOptions) -> Result<u8, Failure> {
+    Ok(demo::run(options.repo, options.command).await?)
+}
+
+/// The body of `supervise`. To be called before this process has a second thread.
+pub fn supervise(run_dir: &Path) -> ExitCode {
+    scheduler::runner::supervise(run_dir, &[SANDBOX_INIT.to_owned()])
+}
+
+/// The body of `sandbox-init`. To be called before this process has a second thread.
+pub fn sandbox_init() -> ExitCode {
+    scheduler::runner::sandbox_init()
+}

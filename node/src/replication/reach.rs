@@ -1,0 +1,42 @@
+//! Peers by plain addresses, for callers that must not name Radicle's types.
+
+use std::collections::BTreeSet;
+
+use cobs::id::NodeId;
+
+use super::peers::SessionStatus;
+use super::{Reach, Replication, ReplicationError, lock};
+
+impl Replication {
+    /// The peers with a session.
+    pub fn connected(&self) -> BTreeSet<NodeId> {
+        let sessions = self.sessions().unwrap_or_default();
+        sessions.iter().filter(|session| session.status == SessionStatus::Connected).map(|session| session.peer).collect()
+    }
+
+    /// As [`Replication::connect_to`], for a `host:port`; nothing is done for a peer that is connected already.
+    ///
+    /// # Errors
+    /// When the address is none, or the home cannot be written.
+    pub fn connect_peer(&self, peer: NodeId, address: &str) -> Result<Reach, ReplicationError> {
+        let parsed = address.parse::<radicle::node::Address>().map_err(|error| ReplicationError::Command {
+            action: "read the peer's address",
+            source: format!("{address}: {error}").into(),
+        })?;
+        self.connect_to(peer, parsed)
+    }
+
+    /// Makes room for a peer that dials us: its rate limits are lifted, which takes a restart where they were not.
+    ///
+    /// # Errors
+    /// When the home cannot be written or the node not started.
+    pub fn admit_peer(&self, peer: NodeId) -> Result<(), ReplicationError> {
+        let changes = {
+            let mut home = lock(&self.shared.home);
+            let changes = home.plan_peer(peer, None);
+            home.apply(&changes)?;
+            changes
+        };
+        if changes.is_empty() { Ok(()) } else { self.restart() }
+    }
+}
