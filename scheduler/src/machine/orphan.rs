@@ -27,6 +27,13 @@ impl Machine {
     }
 
     pub(super) fn add_orphan(&mut self, run: RunId, orphan: Orphan, effects: &mut Vec<Effect>) {
+        if self.settled.contains_key(&run.job) && !self.entries.contains_key(&run.job) {
+            if matches!(orphan, Orphan::Alive) {
+                let grace = self.settings.stop_grace;
+                effects.push(Effect::Stop { run, reason: StopReason::Cancelled, grace });
+            }
+            return;
+        }
         self.orphans.insert(run, orphan);
         if self.orphans.len() > ORPHANS_MAX {
             self.orphans.pop_first();

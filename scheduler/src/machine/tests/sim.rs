@@ -125,6 +125,7 @@ fn check_end(world: &World) {
             let state = world.evaluate(id, job).expect("it arrived");
             let why = machine.waits_for(job);
             assert_eq!(state.status(), Status::Settled, "{job:?} on {id}: {why:?}\n{state:#?}");
+            assert!(state.ignored.is_empty(), "operations that mean nothing: {:?}", state.ignored);
             for (token, grant) in &state.grants {
                 let known = state.dones.contains_key(token) || world.settled.contains_key(&job);
                 assert!(known, "the grant {token} to {} is lost", grant.node);

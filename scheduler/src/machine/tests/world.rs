@@ -187,7 +187,7 @@ impl World {
             Occur::Event { node, life, event } => self.dispatch(node, life, event),
             Occur::Replicated { to, author, upto } => self.replicated(to, author, upto),
             Occur::Message { from, to, message } => {
-                if self.linked(from, to) {
+                if self.nodes.contains_key(&to) && self.linked(from, to) {
                     let life = self.nodes[&to].life;
                     self.dispatch(to, life, Event::Message { from, message });
                 }
