@@ -81,8 +81,7 @@ async fn run(node: &Arc<Node>, job: JobId, token: Token, report: &Report) -> Res
     if let Some(list) = report.digests.artifacts {
         crate::peering::fetch(node, report.node, job, list).await?;
         for artifact in manifest(node, list)?.artifacts {
-            let blob = Blob { digest: artifact.digest, size: artifact.size };
-            crate::peering::fetch(node, report.node, job, blob).await?;
+            crate::peering::fetch(node, report.node, job, artifact.blob).await?;
         }
     }
     tracing::info!(%job, %token, "log and artifacts are home");
@@ -101,7 +100,7 @@ pub fn manifest(node: &Node, list: Blob) -> Result<Manifest, Error> {
 pub fn belongs(node: &Node, job: &Job, digest: Digest) -> bool {
     job.dones.values().filter_map(|report| report.digests.artifacts).any(|list| {
         list.digest == digest
-            || manifest(node, list).is_ok_and(|list| list.artifacts.iter().any(|artifact| artifact.digest == digest))
+            || manifest(node, list).is_ok_and(|list| list.artifacts.iter().any(|artifact| artifact.blob.digest == digest))
     })
 }
 

@@ -206,13 +206,26 @@ fn capability(sandbox: &Sandbox, files: &config::home::Home) -> BTreeMap<RunnerK
     }
     let mut capability = RunnerCapability::default();
     for (kind, enforcement) in found.limits {
-        let kind = kind.into();
+        let kind = limit_kind(kind);
         match enforcement {
             Enforcement::Strict => drop(capability.strict.insert(kind)),
             Enforcement::BestEffort { why } => drop(capability.why_not.insert(kind, why)),
         }
     }
     BTreeMap::from([(RunnerKind::Sandbox, capability)])
+}
+
+fn limit_kind(kind: scheduler::runner::LimitKind) -> scheduler::capacity::LimitKind {
+    use scheduler::capacity::LimitKind as Offered;
+    use scheduler::runner::LimitKind as Kept;
+    match kind {
+        Kept::CpuMilli => Offered::Cpu,
+        Kept::MemoryBytes => Offered::Memory,
+        Kept::Processes => Offered::Processes,
+        Kept::DiskBytes => Offered::Disk,
+        Kept::WallMs => Offered::Wall,
+        Kept::LogBytes => Offered::Log,
+    }
 }
 
 fn probe(

@@ -5,6 +5,7 @@
 
 pub mod file;
 mod json;
+pub mod metrics;
 #[cfg(test)]
 mod tests;
 

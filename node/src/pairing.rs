@@ -21,6 +21,7 @@ use cobs::transport_key::TransportKey;
 use crate::clock::{rfc3339, unix_now};
 use crate::link::{self, Caller, LinkError, LinkIdentity, PeerAddress};
 use crate::node::Node;
+use crate::peering::Refusal;
 use crate::ops::error::{Code, Error};
 use crate::ops::jobs::storage;
 use crate::ops::types::{Invitation, Invite, Join, Joined, PeerGrant};
@@ -152,7 +153,7 @@ async fn redeem(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Json(request): Json<Redeem>,
-) -> Result<Json<Welcome>, Error> {
+) -> Result<Json<Welcome>, Refusal> {
     let (Caller::Stranger { key, .. } | Caller::Peer { key, .. }) = caller;
     let task = tokio::task::spawn_blocking(move || {
         let welcome = admit(&node, key, &request)?;

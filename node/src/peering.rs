@@ -83,7 +83,7 @@ async fn machine(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Json(message): Json<Message>,
-) -> Result<StatusCode, Error> {
+) -> Result<StatusCode, Refusal> {
     let from = peer(caller)?;
     // the machine's queue may be full for a moment, which must not hold up the link's tasks
     tokio::task::spawn_blocking(move || node.claims.send(Event::Message { from, message })).await.ok();
@@ -94,10 +94,10 @@ async fn capacity(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Json(offer): Json<Offer>,
-) -> Result<StatusCode, Error> {
+) -> Result<StatusCode, Refusal> {
     let from = peer(caller)?;
     if offer.capacity.node != from {
-        return Err(Error::new(Code::BadRequest, "the capacity is of another node"));
+        return Err(Error::new(Code::BadRequest, "the capacity is of another node").into());
     }
     let now =
         PeerNow { capacity: offer.capacity, admits: offer.admits, at: Instant::now(), granted_since: 0 };
@@ -121,7 +121,7 @@ async fn log(
     Extension(caller): Extension<Caller>,
     Path(id): Path<JobId>,
     Query(query): Query<LogQuery>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let job = node.known_job(id).ok_or_else(|| Error::new(Code::NotFound, "there is no such job here"))?;
     may_read(&node, peer(caller)?, &job)?;
     let follow = if query.follow { Follow::Yes } else { Follow::No };
@@ -139,7 +139,7 @@ async fn blob(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path((id, digest)): Path<(JobId, Digest)>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let job = node.known_job(id).ok_or_else(|| Error::new(Code::NotFound, "there is no such job here"))?;
     may_read(&node, peer(caller)?, &job)?;
     let path = blob_path(&node, &job, digest)
@@ -244,4 +244,20 @@ pub fn obtain(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<
         return Err(Error::new(Code::Gone, "it is not in this node's store any more"));
     }
     node.runtime.block_on(fetch(node, from, job, blob))
+}
+
+/// An error as a peer is told it.
+pub struct Refusal(Error);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, _) = crate::api::problem::meaning(self.0.code);
+        (status, Json(self.0)).into_response()
+    }
 }

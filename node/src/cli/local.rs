@@ -53,6 +53,7 @@ pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
         directory: None,
     };
     logging::init(&log).map_err(|error| Error::new(Code::Config, error.to_string()))?;
+    logging::metrics::install();
     let radicle = place.open(&passphrase)?;
     let program = std::env::current_exe().map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     let stop = CancellationToken::new();

@@ -87,6 +87,6 @@ impl Node {
         metrics::gauge!("rhizome_slots_used").set(f64::from(self.claims.machine().slots_used()));
         let linked = self.link().map_or(0, |link| link.sessions().len());
         metrics::gauge!("rhizome_peers_linked").set(u32::try_from(linked).map_or(f64::MAX, f64::from));
-        Ok(crate::logging::metrics_text())
+        Ok(crate::logging::metrics::render())
     }
 }

@@ -159,7 +159,7 @@ impl Node {
         let id = match prefix.parse::<JobId>() {
             Ok(id) => id,
             Err(_) => {
-                let found = self.view.find(prefix).map_err(|error| storage(&error))?;
+                let found = self.view.jobs_by_prefix(prefix).map_err(|error| storage(&error))?;
                 match found.as_slice() {
                     [] => return Err(no_job(prefix)),
                     [one] => *one,
@@ -293,8 +293,8 @@ impl Node {
             .map_err(|error| Error::new(Code::Gone, format!("the list of artifacts cannot be read: {error}")))?;
         let file = |artifact: scheduler::runner::finished::Artifact| Artifact {
             path: artifact.path,
-            digest: artifact.digest,
-            size: artifact.size,
+            digest: artifact.blob.digest,
+            size: artifact.blob.size,
             executable: artifact.executable,
         };
         Ok(Artifacts { files: manifest.artifacts.into_iter().map(file).collect() })

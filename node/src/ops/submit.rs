@@ -49,8 +49,8 @@ impl Node {
             caller.require_owner()?;
         }
         check(&submit)?;
-        let Some(key) = idempotency_key else { return self.submit_with(caller, submit, nonce()).await };
-        let scoped = scoped_key(caller, &key)?;
+        let Some(given) = idempotency_key else { return self.submit_with(caller, submit, nonce()).await };
+        let scoped = scoped_key(caller, &given)?;
         let digest = serde_json::to_vec(&submit).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
         let request = Request { digest: Digest(Sha256::digest(digest).into()), nonce: nonce() };
         for _ in 0..IN_FLIGHT_LOOKS_MAX {
@@ -67,7 +67,7 @@ impl Node {
                 }
                 Reservation::Done(job) => return self.replayed(job),
                 Reservation::Conflict => {
-                    let words = format!("the idempotency key '{key}' was used with another request");
+                    let words = format!("the idempotency key '{given}' was used with another request");
                     return Err(Error::new(Code::IdempotencyConflict, words).hint("use a new key for a new request"));
                 }
                 Reservation::InFlight => tokio::time::sleep(IN_FLIGHT_LOOK).await,

@@ -13,7 +13,7 @@ pub const PERIOD: Duration = Duration::from_secs(600);
 
 /// Removes ended runs that are too old or too many, oldest settled first. Blocks.
 pub fn sweep(node: &Arc<Node>) {
-    let keep = Duration::from_secs(node.config.artifacts.keep_days.saturating_mul(24 * 3600));
+    let keep = Duration::from_secs(u64::from(node.config.artifacts.keep_days) * 24 * 3600);
     let mut settled = Vec::new();
     for (run, active) in node.runs.active() {
         let ended = active.finished.is_some();

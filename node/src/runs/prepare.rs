@@ -11,8 +11,7 @@ use scheduler::runner::request::{Deadline, Directory, InputFile, ResolvedLimits,
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::replication::source::has_commit;
-use crate::replication::source::tree::export_tree;
+use crate::replication::source::{export_tree, has_commit};
 
 /// The work tree within a run's directory.
 pub const TREE: &str = "tree";

@@ -60,6 +60,19 @@ impl State {
         })
     }
 
+    /// The tokens of one job never to be confirmed.
+    pub fn never_confirmed_of(&self, job: JobId) -> Result<BTreeSet<Token>, StoreError> {
+        let first = key(job, Token::new(0, 0));
+        let last = key(job, Token::new(u32::MAX, u32::MAX));
+        self.read(|txn| {
+            let mut notes = BTreeSet::new();
+            for entry in txn.open_table(NEVER_CONFIRM)?.range(first..=last)? {
+                notes.insert(claim(entry?.0.value()).1);
+            }
+            Ok(notes)
+        })
+    }
+
     /// All tokens never to be confirmed.
     pub fn never_confirmed(&self) -> Result<BTreeSet<(JobId, Token)>, StoreError> {
         self.read(|txn| {

@@ -20,6 +20,8 @@ pub struct Settings {
     pub ledgers: BTreeSet<RepoId>,
     /// The first one it created or joined.
     pub default_ledger: Option<RepoId>,
+    /// Work trees of this machine that were published privately because their owner said so.
+    pub published: BTreeSet<String>,
     /// The always-on arbiter chosen at the first pairing.
     pub arbiter: Option<NodeId>,
 }
