@@ -15,7 +15,7 @@ use crate::adapter::refs;
 use crate::id::{JobId, NodeId};
 use crate::job::TYPE_NAME;
 use crate::job::fold::Identity;
-use crate::job::history::{History, Op, OpId};
+use crate::job::history::{Content, History, Op, OpId};
 use crate::job::state::{Job, NoJob};
 
 /// Most commits that are read from the tips of one author: four for each operation that can count.
@@ -191,7 +191,7 @@ pub(crate) fn root(commits: &Commits<'_>, job: JobId) -> Result<Option<Op>, git2
     Ok(content.map(|(content, _)| op(signed, content)))
 }
 
-fn op(signed: &Signed, content: crate::job::history::Content) -> Op {
+fn op(signed: &Signed, content: Content) -> Op {
     Op { id: OpId { author: signed.author, tree: signed.tree }, pin: signed.pin, content }
 }
 
@@ -208,8 +208,8 @@ pub(crate) struct Walk<'a, 'r> {
     commits: &'a Commits<'r>,
     author: NodeId,
     pub seen: BTreeSet<Oid>,
-    own: VecDeque<Rc<Found>>,
-    others: VecDeque<Rc<Found>>,
+    own: VecDeque<(Oid, Rc<Found>)>,
+    others: VecDeque<(Oid, Rc<Found>)>,
     bytes: usize,
 }
 
@@ -225,7 +225,7 @@ impl<'a, 'r> Walk<'a, 'r> {
         for tip in tips {
             whole &= self.queue(*tip, faulty)?;
         }
-        while let Some((found, content)) = self.next(faulty)? {
+        while let Some((_, found, content)) = self.next(faulty)? {
             let Found::Signed(signed) = &*found else { continue };
             history.insert(op(signed, content));
             for parent in &signed.parents {
@@ -247,8 +247,8 @@ impl<'a, 'r> Walk<'a, 'r> {
         self.seen.insert(id);
         let found = self.commits.find(id)?;
         match &*found {
-            Found::Signed(signed) if signed.author == self.author => self.own.push_back(found),
-            Found::Signed(_) => self.others.push_back(found),
+            Found::Signed(signed) if signed.author == self.author => self.own.push_back((id, found)),
+            Found::Signed(_) => self.others.push_back((id, found)),
             Found::Unreadable => {
                 faulty.unreadable.insert(id);
             }
@@ -260,19 +260,16 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 
     /// The next operation.
-    pub fn next(
-        &mut self,
-        faulty: &mut Faulty,
-    ) -> Result<Option<(Rc<Found>, crate::job::history::Content)>, git2::Error> {
+    pub fn next(&mut self, faulty: &mut Faulty) -> Result<Option<(Oid, Rc<Found>, Content)>, git2::Error> {
         while self.bytes <= WALK_BYTES_MAX {
-            let Some(found) = self.own.pop_front().or_else(|| self.others.pop_front()) else { return Ok(None) };
+            let Some((id, found)) = self.own.pop_front().or_else(|| self.others.pop_front()) else { return Ok(None) };
             let Found::Signed(signed) = &*found else { continue };
             let Some((content, bytes)) = self.commits.content(signed)? else {
                 faulty.missing.insert(signed.tree.0);
                 continue;
             };
             self.bytes += bytes;
-            return Ok(Some((found, content)));
+            return Ok(Some((id, found, content)));
         }
         Ok(None)
     }

@@ -29,7 +29,7 @@ pub const QUEUE_DRAFTS_MAX: usize = 1024;
 /// Most drafts under one signature.
 pub const BATCH_DRAFTS_MAX: usize = 64;
 /// How often a reference is moved again after another process moved it.
-pub const MOVE_ATTEMPTS_MAX: u32 = 8;
+pub const MOVE_ATTEMPTS_MAX: u32 = 16;
 /// How often references are signed again after another process signed them.
 pub const SIGN_ATTEMPTS_MAX: u32 = 10;
 /// Wait before the second attempt at a signature or a reference, in milliseconds; doubled for each further one.

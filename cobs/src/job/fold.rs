@@ -215,7 +215,8 @@ impl<'a> Fold<'a> {
 
     fn grants(&mut self, candidates: &[Candidate<'a>]) {
         // a root's grant above the last term that its epoch was left counts no more than another
-        if self.left_at(Epoch(0)).is_some_and(|last| last < Term(1)) && self.job.grants.remove(&Token::new(0, 1)).is_some()
+        if self.left_at(Epoch(0)).is_some_and(|last| last < Term(1))
+            && self.job.grants.remove(&Token::new(0, 1)).is_some()
         {
             self.ignore(Ignored::TermOutOfRange);
         }

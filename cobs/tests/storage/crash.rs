@@ -42,7 +42,8 @@ fn kill_nine_leaves_every_acknowledged_operation_whole() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut acks = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("acknowledged ").map(str::to_owned));
+        let mut acks =
+            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("acknowledged ").map(str::to_owned));
         acknowledged.extend(acks.by_ref().take(5 * kills));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -55,8 +55,7 @@ impl Home {
         let storage = storage(dir.path(), &key);
         let work = dir.path().join("work");
         let mut options = git2::RepositoryInitOptions::new();
-        let repo =
-            git2::Repository::init_opts(&work, options.external_template(false).initial_head("main")).unwrap();
+        let repo = git2::Repository::init_opts(&work, options.external_template(false).initial_head("main")).unwrap();
         let who = git2::Signature::now("rhizome", "rhizome@localhost").unwrap();
         let tree = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
         repo.commit(Some("refs/heads/main"), &who, &who, "init", &tree, &[]).unwrap();

@@ -169,8 +169,9 @@ fn another_process_on_the_same_namespace_loses_us_nothing() {
         for number in 0..60 {
             let tip: Oid = repo.backend.refname_to_id(&name).unwrap().into();
             let note = serde_json::json!({"type": "note", "number": number}).to_string();
-            publish(&repo, &me, job, store(&repo, &key, None, vec![tip], vec![note.into_bytes()]));
-            // it fails whenever the writer signs at the same moment
+            let commit = store(&repo, &key, None, vec![tip], vec![note.into_bytes()]);
+            // both fail whenever the writer does the same at the same moment
+            drop(repo.backend.reference(&name, commit.into(), true, "foreign"));
             drop(radicle::storage::SignRepository::sign_refs(&repo, &key));
         }
     });

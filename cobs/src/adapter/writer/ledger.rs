@@ -267,21 +267,29 @@ impl Ledger {
         };
         let mut walk = Walk::new(&commits, job, self.node);
         let mut faulty = Faulty::default();
-        let tips = tips_of(&self.repo.backend, &self.node, job)?;
         let mut last = (id.author == self.node).then_some(Seq(0));
         let mut parents: Vec<Oid> = Vec::new();
         // the live tip first: what lies below it needs no mention
-        let ordered = live.into_iter().chain(tips).chain(remembered.iter().flat_map(|chain| chain.parents.clone()));
-        for tip in ordered {
+        let mut tips: Vec<Oid> = live.into_iter().collect();
+        match remembered {
+            // below what is remembered nothing is new
+            Some(chain) => tips.extend(&chain.parents),
+            None => tips.extend(tips_of(&self.repo.backend, &self.node, job)?),
+        }
+        let known = remembered.map(|chain| chain.parents.as_slice()).unwrap_or_default();
+        for tip in tips {
             if walk.seen.contains(&tip) {
                 continue;
             }
             parents.push(tip);
             walk.queue(tip, &mut faulty)?;
-            while let Some((found, content)) = walk.next(&mut faulty)? {
+            while let Some((commit, found, content)) = walk.next(&mut faulty)? {
                 let Found::Signed(signed) = &*found else { continue };
                 if let (true, Content::Action(action)) = (signed.author == self.node, &content) {
                     last = last.max(Some(action.seq()).filter(|seq| *seq <= Seq::MAX));
+                }
+                if known.contains(&commit) {
+                    continue;
                 }
                 for parent in &signed.parents {
                     walk.queue(*parent, &mut faulty)?;

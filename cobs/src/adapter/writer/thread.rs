@@ -127,14 +127,15 @@ impl<S: Signer> Worker<S> {
         let signer = &self.config.signer;
         let ledger = self.ledgers.get_mut(&id).expect("it was opened above");
         let before = ledger.signed_head();
-        let mut steps = Vec::new();
+        let (mut steps, mut failed) = (Vec::new(), Vec::new());
         for (draft, reply) in drafts {
             match ledger.store(signer, draft) {
                 Ok(step) => steps.push((step, reply)),
-                Err(error) => reply(Err(error)),
+                Err(error) => failed.push((error, reply)),
             }
         }
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, ledger.live());
+        failed.into_iter().for_each(|(error, reply)| reply(Err(error)));
         if steps.is_empty() {
             return None;
         }

@@ -1,17 +1,15 @@
 //! Cases of the fold, one rule each: a set of operations, and what it means.
 
-mod world;
-
+use crate::world::{
+    ARBITER2, AUTHOR, DELEGATE, FORMER, JOB, LATER, OTHER_JOB, STRANGER, WORKER1, WORKER2, act, create, identity, node,
+    op, revision, root, root_of, tree,
+};
 use cobs::id::{Epoch, Seq, Term, Token};
 use cobs::job::action::{ActionError, GrantKind, RootGrant};
 use cobs::job::history::{Content, History, Op};
 use cobs::job::outcome::{Outcome, RunOutcome, Settlement};
 use cobs::job::spec::Mode;
 use cobs::job::state::{Ignored, Job, NoJob, Status};
-use world::{
-    ARBITER2, AUTHOR, DELEGATE, FORMER, JOB, LATER, OTHER_JOB, STRANGER, WORKER1, WORKER2, act, create, identity, node,
-    op, revision, root, root_of, tree,
-};
 
 const OK: RunOutcome = RunOutcome::Exited { code: 0 };
 const SEQ_MAX: u32 = Seq::MAX.0;
@@ -42,10 +40,7 @@ fn a_job_runs_its_course() {
         (AUTHOR, act(JOB, 2).settle(0, result)),
     ];
     let statuses: Vec<Status> = (0..=4).map(|upto| job(&course[..upto]).status()).collect();
-    assert_eq!(
-        statuses,
-        [Status::Queued, Status::Queued, Status::Granted, Status::Provisional, Status::Settled]
-    );
+    assert_eq!(statuses, [Status::Queued, Status::Queued, Status::Granted, Status::Provisional, Status::Settled]);
     let end = job(&course);
     assert_eq!(end.outcome(), Some(Outcome::Succeeded));
     assert_eq!(ignored(&end), []);
@@ -70,12 +65,7 @@ fn each_operation_without_authority_is_ignored_for_its_reason() {
         ("a grant of the next arbiter, too early", ARBITER2, act(JOB, 0).leased(0, 2, WORKER1), Ignored::NotArbiter),
         ("a grant in an epoch that is not open", AUTHOR, act(JOB, 2).leased(1, 2, WORKER1), Ignored::BadEpoch),
         ("a grant to one who is no worker", AUTHOR, act(JOB, 2).leased(0, 2, ARBITER2), Ignored::NotWorker),
-        (
-            "a held grant to another",
-            AUTHOR,
-            act(JOB, 2).grant(0, 2, WORKER1, GrantKind::Held),
-            Ignored::HeldNotAllowed,
-        ),
+        ("a held grant to another", AUTHOR, act(JOB, 2).grant(0, 2, WORKER1, GrantKind::Held), Ignored::HeldNotAllowed),
         ("a report of another worker", WORKER2, act(JOB, 0).done(0, 1, OK), Ignored::NotHolder),
         ("a report of a term never granted", WORKER1, act(JOB, 0).done(0, 2, OK), Ignored::NoGrant),
         ("a start by itself of an exclusive job", WORKER1, act(JOB, 0).done(0, 0, OK), Ignored::ModeForbids),
@@ -221,10 +211,8 @@ fn an_idempotent_job_may_report_without_a_grant() {
     let root = root_of(cobs::job::action::Create { mode: Mode::Idempotent, ..create() });
     let (one, two) = (act(JOB, 0).done(0, 0, OK), act(JOB, 1).done(0, 0, OK));
     let result = Settlement::Result { term: Term(0), done: tree(&one) };
-    let job = job_of(
-        root,
-        [op(WORKER1, one, None), op(WORKER1, two, None), op(AUTHOR, act(JOB, 1).settle(0, result), None)],
-    );
+    let job =
+        job_of(root, [op(WORKER1, one, None), op(WORKER1, two, None), op(AUTHOR, act(JOB, 1).settle(0, result), None)]);
     assert_eq!(job.self_started.len(), 1);
     assert_eq!(job.outcome(), Some(Outcome::Succeeded));
     assert_eq!(ignored(&job), [(Ignored::TokenTaken, 1)]);

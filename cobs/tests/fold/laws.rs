@@ -1,8 +1,9 @@
 //! Laws of the fold: what a set of operations means does not depend on order, number or grouping of arrivals, and
 //! those without authority change nothing. No storage.
 
-mod world;
-
+use crate::world::{
+    ARBITER2, AUTHOR, DELEGATE, JOB, OTHER_JOB, STRANGER, WORKER1, WORKER2, act, identity, node, op, revision, root,
+};
 use cobs::id::{Epoch, NodeId, Seq, Term, Token};
 use cobs::job::action::{Action, GrantKind};
 use cobs::job::history::{History, Op};
@@ -10,9 +11,6 @@ use cobs::job::outcome::{RunOutcome, Settlement};
 use cobs::job::state::Job;
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert_eq, prop_oneof, proptest};
-use world::{
-    ARBITER2, AUTHOR, DELEGATE, JOB, OTHER_JOB, STRANGER, WORKER1, WORKER2, act, identity, node, op, revision, root,
-};
 
 const NODES: [u8; 6] = [AUTHOR, WORKER1, WORKER2, ARBITER2, DELEGATE, STRANGER];
 const MEMBERS: [u8; 5] = [AUTHOR, WORKER1, WORKER2, ARBITER2, DELEGATE];
@@ -48,7 +46,10 @@ fn settlement(term: u32, seed: u8) -> Settlement {
         AUTHOR => Settlement::Cancelled,
         WORKER1 => Settlement::Expired,
         WORKER2 => Settlement::Lost { term: Term(term) },
-        _ => Settlement::Result { term: Term(term), done: world::tree(&act(JOB, term).done(0, term, RunOutcome::Cancelled)) },
+        _ => Settlement::Result {
+            term: Term(term),
+            done: crate::world::tree(&act(JOB, term).done(0, term, RunOutcome::Cancelled)),
+        },
     }
 }
 

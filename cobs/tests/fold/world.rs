@@ -1,15 +1,11 @@
 //! A small cast for tests of the fold: six nodes, three identity revisions, one job, and short ways to write actions.
 
-#![expect(dead_code, reason = "each test binary uses its part of the cast")]
-
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use cobs::JOB_VERSION;
 use cobs::id::{Epoch, JobId, NodeId, Oid, RevisionId, Seq, Term, TreeId};
-use cobs::job::action::{
-    Action, Bid, Cancel, Create, Digests, Done, Grant, GrantKind, Settle, StepDown, Takeover,
-};
+use cobs::job::action::{Action, Bid, Cancel, Create, Digests, Done, Grant, GrantKind, Settle, StepDown, Takeover};
 use cobs::job::fold::Identity;
 use cobs::job::history::{Content, Op, OpId};
 use cobs::job::outcome::{RunOutcome, Settlement};
