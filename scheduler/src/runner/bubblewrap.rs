@@ -52,15 +52,8 @@ pub(super) struct Started {
 /// the kernel ends the sandbox with the thread that started it.
 pub(super) fn start(launch: &Launch, group: &Group, init: &[String]) -> io::Result<Started> {
     let request = &launch.request;
-    let filters = seccomp::programs().map_err(io::Error::other)?;
     let (control, inside) = UnixStream::pair()?;
-    let mut data = Vec::new();
-    for (name, bytes) in [("passwd", PASSWD.as_bytes()), ("group", GROUPS.as_bytes())] {
-        data.push(in_memory(name, bytes)?);
-    }
-    for filter in &filters {
-        data.push(in_memory("seccomp", filter)?);
-    }
+    let data = data_files()?;
     let procs: Vec<File> = join_files(group)?;
     let inherited: Vec<RawFd> = [inside.as_raw_fd()].into_iter().chain(data.iter().map(AsRawFd::as_raw_fd)).collect();
     let root = rustix::process::geteuid().is_root();
@@ -114,6 +107,44 @@ pub(super) fn arguments(request: &RunRequest) -> Vec<OsString> {
     add(&["--uid", JOB_ID, "--gid", JOB_ID, "--clearenv", "--setenv", "PATH", PATH, "--setenv", "LANG", "C.UTF-8"]);
     add(&["--add-seccomp-fd", &fd(3), "--add-seccomp-fd", &fd(4), "--as-pid-1", "--", INIT]);
     args
+}
+
+/// Bubblewrap alone with the same arguments, for measuring: no supervisor, control group, stage or process of ours.
+pub(super) fn bare(launch: &Launch, words: &[&str]) -> io::Result<Command> {
+    let data = data_files()?;
+    let size = launch.request.limits.disk_bytes.value.to_string();
+    let scratch = format!("{STAGE}/scratch/");
+    let mut args: Vec<OsString> = Vec::new();
+    for arg in arguments(&launch.request) {
+        let text = arg.to_string_lossy();
+        if text.starts_with(&scratch) {
+            // What the stage would have bound is a file system of its own here.
+            args.pop();
+            args.extend(["--size", &size, "--tmpfs"].map(OsString::from));
+        } else if text == format!("{STAGE}/init") {
+            args.push("/usr/bin/true".into());
+        } else {
+            args.push(arg);
+        }
+    }
+    args.pop();
+    let mut command = Command::new(&launch.bubblewrap);
+    command.args(args).args(words).env_clear().current_dir("/").stdin(Stdio::null());
+    if rustix::process::geteuid().is_root() {
+        command.uid(launch.uid).gid(launch.gid);
+    }
+    // SAFETY: `dup2` only; the files live as long as the closure that holds them.
+    unsafe {
+        command.pre_exec(move || {
+            for (at, file) in (CONTROL_FD + 1..).zip(&data) {
+                if libc::dup2(file.as_raw_fd(), at) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+    Ok(command)
 }
 
 /// The number of the descriptor passed at `place`, the control socket being at 0.
@@ -179,6 +210,13 @@ fn scratch_options(bytes: u64) -> CString {
 fn join_files(group: &Group) -> io::Result<Vec<File>> {
     let open = |path: PathBuf| File::options().write(true).open(path);
     group.procs_files().into_iter().map(open).collect()
+}
+
+/// What bubblewrap reads from descriptors, in their order after the control socket.
+fn data_files() -> io::Result<Vec<File>> {
+    let [denied, absent] = seccomp::programs().map_err(io::Error::other)?;
+    let files = [("passwd", PASSWD.as_bytes()), ("group", GROUPS.as_bytes()), ("denied", &denied), ("absent", &absent)];
+    files.into_iter().map(|(name, bytes)| in_memory(name, bytes)).collect()
 }
 
 /// A file without a place, for bubblewrap to read from its start.

@@ -52,11 +52,15 @@ impl BootNs {
     }
 }
 
+/// Nanoseconds since 1970 by the wall clock: for people and measuring only.
+pub(crate) fn wall_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Realtime);
+    u64::try_from(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)).unwrap_or(0)
+}
+
 /// Milliseconds since 1970 by the wall clock: for people only.
 pub(crate) fn wall_ms() -> u64 {
-    let now = rustix::time::clock_gettime(ClockId::Realtime);
-    let millis = now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000);
-    u64::try_from(millis).unwrap_or(0)
+    wall_ns() / 1_000_000
 }
 
 /// The kernel's random id of this boot.

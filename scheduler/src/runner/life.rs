@@ -19,6 +19,8 @@ pub const STOP_GRACE_MS_MAX: u64 = 600_000;
 pub const PREPARE_MS_MAX: u64 = 600_000;
 /// How long artifacts may take to be stored.
 pub const COLLECT_MS_MAX: u64 = 600_000;
+/// How long a sandbox that is being made has to tell that the command runs after all, before it is killed.
+const PREPARING_GRACE_MS: u64 = 500;
 /// How soon a kill is repeated while something is still alive.
 const KILL_AGAIN_MS: u64 = 50;
 
@@ -80,7 +82,7 @@ pub(super) struct Life {
 struct Ending {
     cause: Cause,
     kill_at: BootMs,
-    asked: bool,
+    asked: Option<BootMs>,
     killed_at: Option<BootMs>,
 }
 
@@ -112,7 +114,7 @@ impl Life {
         self.phase_end = now.plus(COLLECT_MS_MAX);
         if let Some(ending) = &mut self.ending {
             // Asked to end, it has: what it made is stored without hurry.
-            *ending = Ending { cause: ending.cause.clone(), kill_at: self.phase_end, asked: true, killed_at: None };
+            *ending = Ending { cause: ending.cause.clone(), kill_at: self.phase_end, asked: Some(now), killed_at: None };
         }
     }
 
@@ -136,24 +138,21 @@ impl Life {
         }
         match &mut self.ending {
             Some(ending) => ending.kill_at = ending.kill_at.min(kill_at),
-            None => self.ending = Some(Ending { cause, kill_at, asked: false, killed_at: None }),
+            None => self.ending = Some(Ending { cause, kill_at, asked: None, killed_at: None }),
         }
     }
 
     /// What is to be done at `now`; telling it counts as having done it.
     pub fn due(&mut self, now: BootMs) -> Due {
         self.look(now);
-        let deadline = self.hard_deadline();
+        let kill_at = self.kill_at();
         let Some(ending) = &mut self.ending else { return Due::Nothing };
-        let kill_at = deadline.map_or(ending.kill_at, |deadline| deadline.min(ending.kill_at));
-        // There is nobody yet to be polite to.
-        let preparing = self.phase == Phase::Preparing;
-        if now >= kill_at || preparing {
+        if kill_at.is_some_and(|at| now >= at) {
             ending.killed_at = Some(now);
             return Due::Kill;
         }
-        if !ending.asked {
-            ending.asked = true;
+        if ending.asked.is_none() {
+            ending.asked = Some(now);
             return Due::Terminate;
         }
         Due::Nothing
@@ -168,8 +167,8 @@ impl Life {
         };
         match ending.killed_at {
             Some(killed) => killed.plus(KILL_AGAIN_MS),
-            None if ending.asked => self.hard_deadline().map_or(ending.kill_at, |at| at.min(ending.kill_at)),
-            None => BootMs(0),
+            None if ending.asked.is_none() => BootMs(0),
+            None => self.kill_at().unwrap_or(ending.kill_at),
         }
     }
 
@@ -212,6 +211,15 @@ impl Life {
         if now >= self.phase_limit() {
             self.end(Cause::TooLong(self.phase), now);
         }
+    }
+
+    /// When what is being ended is killed.
+    fn kill_at(&self) -> Option<BootMs> {
+        let ending = self.ending.as_ref()?;
+        let preparing = self.phase == Phase::Preparing;
+        // It may be that the command runs and this was not heard yet.
+        let unheard = ending.asked.filter(|_| preparing).map(|asked| asked.plus(PREPARING_GRACE_MS));
+        [Some(ending.kill_at), self.hard_deadline(), unheard].into_iter().flatten().min()
     }
 
     /// The deadline while something of the job may be alive.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cobs::id::RunId;
 use cobs::job::outcome::RunOutcome;
 
-use super::clock::{self, BootMs};
+use super::clock::{self, BootMs, BootNs};
 use super::finished::Finished;
 use super::launch::{self, Launch, Record};
 use super::log::reader::{LogError, LogReader};
@@ -25,6 +25,7 @@ const ARM_LOOK: Duration = Duration::from_millis(5);
 pub struct Run {
     dir: PathBuf,
     id: RunId,
+    spawned: Option<BootNs>,
 }
 
 /// What is left of a run after its daemon is.
@@ -71,8 +72,8 @@ pub enum RunError {
 }
 
 impl Run {
-    pub(super) fn new(dir: PathBuf, id: RunId) -> Self {
-        Self { dir, id }
+    pub(super) fn new(dir: PathBuf, id: RunId, spawned: Option<BootNs>) -> Self {
+        Self { dir, id, spawned }
     }
 
     /// Which run.
@@ -83,6 +84,11 @@ impl Run {
     /// Where its files are.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// When its supervisor was spawned; none for an adopted run.
+    pub fn spawned(&self) -> Option<BootNs> {
+        self.spawned
     }
 
     /// Lets it run until `to`, and never less than it may already; gives the deadline that holds now.
@@ -182,7 +188,7 @@ pub(super) fn adopt(run_dir: &Path) -> Result<Adopted, RunError> {
         }
         let lives = Record::read(run_dir).map_err(io)?.is_some_and(|record| record.lives());
         if lives && talk::ask(run_dir, &Ask::Status).is_ok_and(|answer| answer.is_some()) {
-            return Ok(Adopted::Alive(Run::new(run_dir.to_owned(), launch.request.run)));
+            return Ok(Adopted::Alive(Run::new(run_dir.to_owned(), launch.request.run, None)));
         }
         if Instant::now() >= until {
             return Err(RunError::Stuck(run_dir.to_owned()));

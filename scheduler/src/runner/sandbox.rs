@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use cobs::job::spec::{Limit, RunnerKind};
 use rustix::event::{PollFd, PollFlags};
 
-use super::clock;
+use super::clock::{self, BootNs};
 use super::finished::Finished;
 use super::group::{Controller, Group, GroupParent};
 use super::launch::Launch;
@@ -77,7 +77,7 @@ impl Sandbox {
         Ok(())
     }
 
-    fn launch(&self, request: &RunRequest) -> io::Result<Launch> {
+    pub(super) fn launch(&self, request: &RunRequest) -> io::Result<Launch> {
         Ok(Launch {
             request: request.clone(),
             groups: self.groups.clone(),
@@ -128,15 +128,17 @@ impl Runner for Sandbox {
         let io = |source| StartError::Io { dir: run_dir.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(io)?;
         let run_dir = run_dir.canonicalize().map_err(io)?;
+        let groups = self.groups.clone();
+        thread("warm-up").spawn(move || groups.warm_up()).map_err(io)?;
         self.launch(request).and_then(|launch| launch.write(&run_dir)).map_err(io)?;
+        let spawned = BootNs::now();
         let mut child = self
             .spawn(&run_dir)
             .map_err(|source| StartError::Supervisor { program: self.config.supervisor.program.clone(), source })?;
         let armed = hear_armed(&mut child);
         // A child must be waited for; this costs a blocked thread, and the supervisor lives on without us.
-        let reaper = std::thread::Builder::new().name("reaper".into()).stack_size(64 << 10);
-        reaper.spawn(move || child.wait()).map_err(io)?;
-        let run = Run::new(run_dir.clone(), request.run);
+        thread("reaper").spawn(move || child.wait()).map_err(io)?;
+        let run = Run::new(run_dir.clone(), request.run, Some(spawned));
         match armed {
             Ok(true) => Ok(run),
             // It ended before it was ready, and says why in its outcome, or died.
@@ -175,6 +177,11 @@ impl Runner for Sandbox {
         }
         reaped
     }
+}
+
+/// A thread that does next to nothing.
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned()).stack_size(64 << 10)
 }
 
 /// Whether the supervisor said that it is armed, before it ended or too much time passed.

@@ -29,7 +29,7 @@ pub(super) fn run(sandbox: &Sandbox, scratch: &Path) -> Result<(), String> {
 
 fn attempt(sandbox: &Sandbox, dir: &Path) -> Result<(), String> {
     let told = |error: &dyn std::error::Error| super::chain(error);
-    let run = sandbox.start(dir, &request()).map_err(|error: StartError| told(&error))?;
+    let run = sandbox.start(dir, &request(&["true"])).map_err(|error: StartError| told(&error))?;
     match run.wait(Some(SMOKE_WAIT)).map_err(|error| told(&error))? {
         Waited::Quiet => Err("the smoke run did not end".to_owned()),
         Waited::Ended(finished) if finished.outcome == (RunOutcome::Exited { code: 0 }) => Ok(()),
@@ -46,12 +46,13 @@ fn tempdir(scratch: &Path) -> Result<std::path::PathBuf, String> {
     Ok(dir)
 }
 
-fn request() -> RunRequest {
+/// A small run of a program that every system has.
+pub(super) fn request(command: &[&str]) -> RunRequest {
     let limit = |value| Limit { value, strict: false };
     RunRequest {
         run: nobody(),
         work: Work::Command {
-            command: vec!["true".to_owned()],
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
             environment: std::collections::BTreeMap::new(),
             working_directory: None,
         },

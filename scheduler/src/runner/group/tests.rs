@@ -43,7 +43,9 @@ fn version_two_writes_its_own_spelling() {
     let dir = root.path().to_owned();
     let all = [Controller::Memory, Controller::Cpu, Controller::Pids];
     let controllers: BTreeMap<_, _> = all.map(|controller| (controller, (dir.clone(), Version::Two))).into();
-    let group = Group::of(&GroupParent { controllers, unified: Some(dir.clone()), ..GroupParent::default() }, "run");
+    let mut parent = GroupParent::default();
+    (parent.controllers, parent.unified) = (controllers, Some(dir.clone()));
+    let group = Group::of(&parent, "run");
     let run = dir.join("run");
     fs::create_dir(&run).unwrap();
     for file in ["memory.swap.max", "memory.oom.group"] {

@@ -67,11 +67,16 @@ fn a_wall_limit_times_out() {
 }
 
 #[test]
-fn what_has_not_started_is_killed_at_once() {
-    // There is no command to ask.
+fn what_has_not_started_is_killed_soon() {
+    // Whatever the grace: only the moment in which the command may run unheard is waited for.
     let mut life = Life::new(Deadline::Held, 2_000, BootMs(1_000));
     life.end(Cause::Stop(StopReason::Cancelled), BootMs(30_000));
-    assert_eq!(life.due(BootMs(1_000)), Due::Kill);
+    assert_eq!(play(&mut life, 1_500), [(1_000, Due::Terminate), (1_000 + PREPARING_GRACE_MS, Due::Kill)]);
+    let mut heard = Life::new(Deadline::Held, 60_000, BootMs(1_000));
+    heard.end(Cause::Stop(StopReason::Cancelled), BootMs(30_000));
+    assert_eq!(heard.due(BootMs(1_000)), Due::Terminate);
+    heard.started(BootNs(1_000_000_000));
+    assert_eq!(heard.next(), BootMs(30_000));
 }
 
 #[test]

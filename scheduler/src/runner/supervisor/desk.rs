@@ -34,7 +34,11 @@ pub(super) fn spawn(shared: Arc<Shared>, listener: UnixListener) -> io::Result<(
 fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(CALLER_WAIT))?;
     stream.set_write_timeout(Some(CALLER_WAIT))?;
-    let answer = match read_ask(&stream)? {
+    let question = read_ask(&stream)?;
+    if let Some(finished) = shared.finished() {
+        return write_line(&mut stream, &Answer::Ended(Box::new(finished)));
+    }
+    let answer = match question {
         Ask::Extend { to } => {
             let extended = shared.life().extend(to);
             shared.wake_guard();
@@ -50,8 +54,14 @@ fn serve(shared: &Shared, mut stream: UnixStream) -> io::Result<()> {
             Answer::Stopping
         }
         Ask::Status => Answer::Status(shared.life().status()),
-        Ask::Wait => return Ok(shared.add_waiting(stream)),
-        Ask::Follow => return Ok(shared.add_following(stream)),
+        Ask::Wait => {
+            shared.add_waiting(stream);
+            return Ok(());
+        }
+        Ask::Follow => {
+            shared.add_following(stream);
+            return Ok(());
+        }
     };
     write_line(&mut stream, &answer)
 }

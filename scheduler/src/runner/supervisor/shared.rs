@@ -125,6 +125,11 @@ impl Shared {
         });
     }
 
+    /// The outcome, once it is on disk.
+    pub fn finished(&self) -> Option<Finished> {
+        lock(&self.watchers).finished.clone()
+    }
+
     /// Tells everyone that it is over; the outcome is on disk.
     pub fn finish(&self, finished: Finished) {
         let mut watchers = lock(&self.watchers);
