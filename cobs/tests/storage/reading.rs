@@ -110,7 +110,7 @@ fn a_peer_record_is_its_own_nodes_and_is_replaced() {
         alias: alias.to_owned(),
         link_addresses: vec!["127.0.0.1:8777".to_owned()],
         radicle_addresses: vec![],
-        transport_key: TransportKey([7; 32]),
+        transport_key: TransportKey::from_bytes([7; 32]),
         labels: ["fast".to_owned()].into(),
         runners: [].into(),
     };
