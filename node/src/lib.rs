@@ -13,5 +13,6 @@ pub mod logging;
 pub mod ops;
 pub mod pairing;
 pub mod replication;
+pub mod setup;
 pub mod source;
 pub mod store;

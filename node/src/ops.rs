@@ -19,6 +19,15 @@ pub enum Scope {
     WriteJobs,
 }
 
+/// Whether a log goes on after what there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Follow {
+    /// Up to what there is.
+    No,
+    /// Until the job ends.
+    Yes,
+}
+
 /// Who calls an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Caller {
