@@ -1,1 +1,178 @@
-//! To come.
+//! The command line: one binary under several names.
+//!
+//! It reads what was typed, calls the daemon over its unix socket or a part that needs none, and prints. It decides
+//! nothing about jobs.
+
+pub mod args;
+mod client;
+mod exit;
+mod follow;
+mod jobs;
+mod local;
+mod output;
+mod quantity;
+mod rad_cob;
+mod run;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use hyper::Method;
+
+use self::args::{
+    Arguments, ConfigVerb, GrantName, GrantOptions, InviteOptions, JoinOptions, PeersVerb, TokenVerb, Verb,
+};
+use self::client::{Client, segment};
+use self::exit::Failure;
+use self::output::Format;
+use crate::config::Environment;
+use crate::ops::error::{Code, Error};
+use crate::ops::types::{
+    ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, TokenCreate, TokenCreated,
+    TokenInfo,
+};
+
+/// By this name the binary evaluates our objects for `rad cob`.
+const RAD_COB_JOB: &str = "rad-cob-job";
+
+/// Does what was typed; the name it was called by decides which program it is.
+pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let typed: Vec<OsString> = typed.into_iter().collect();
+    let name = typed.first().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == RAD_COB_JOB) {
+        return rad_cob::main();
+    }
+    let arguments = match Arguments::try_parse_from(&typed) {
+        Ok(arguments) => arguments,
+        Err(error) => return ExitCode::from(usage(&error, &typed)),
+    };
+    let format = if arguments.json { Format::Json } else { Format::Text };
+    match arguments.verb {
+        // both go before any thread
+        Verb::Supervise { run_dir } => return local::supervise(&run_dir),
+        Verb::SandboxInit => return local::sandbox_init(),
+        verb => {
+            let ended = perform(verb, arguments.home, format);
+            ExitCode::from(ended.unwrap_or_else(|failure| failure.report(format)))
+        }
+    }
+}
+
+/// Help goes to standard output and is no error; a wrong command line ends with 64.
+fn usage(error: &clap::Error, typed: &[OsString]) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // nobody to tell when nobody reads
+        return error.print().map_or(exit::USAGE, |()| 0);
+    }
+    // what stands behind `--` is the job's
+    if typed.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let detail = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+        let error = Error::new(Code::BadRequest, detail).hint("see: rhizome --help");
+        return Failure::from(error).report(Format::Json);
+    }
+    error.print().map_or(exit::USAGE, |()| exit::USAGE)
+}
+
+fn perform(verb: Verb, home: Option<std::path::PathBuf>, format: Format) -> Result<u8, Failure> {
+    let environment = local::environment(home)?;
+    let verb = match verb {
+        // asks on the terminal
+        Verb::Init(options) => return local::init(&environment, options, format),
+        verb => verb,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Internal, format!("no threads can be had: {error}")))?;
+    let ended = runtime.block_on(dispatch(verb, &environment, format));
+    // a write to an output that nobody reads must not keep us
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(verb: Verb, environment: &Environment, format: Format) -> Result<u8, Failure> {
+    let client = Client::new(environment.socket());
+    match verb {
+        Verb::Up(options) => return local::up(environment, options).await,
+        Verb::Demo(options) => return local::demo(options).await,
+        Verb::Run(options) => return run::run(&client, *options, format).await,
+        Verb::Job { verb } => return jobs::job(&client, verb, format).await,
+        Verb::Status => format.print(&client.get::<Health>("/health").await?, show::health)?,
+        Verb::Invite(options) => invite(&client, options, format).await?,
+        Verb::Join(options) => join(&client, environment, options, format).await?,
+        Verb::Peers { verb } => peers(&client, verb.unwrap_or(PeersVerb::List), format).await?,
+        Verb::Token { verb } => token(&client, verb, format).await?,
+        Verb::Config { verb: ConfigVerb::Show } => {
+            format.print(&client.get::<Vec<ConfigValue>>("/v1/config").await?, show::config)?;
+        }
+        Verb::Init(_) | Verb::Supervise { .. } | Verb::SandboxInit => {
+            return Err(Error::new(Code::Internal, "this verb is done before the runtime starts").into());
+        }
+    }
+    Ok(0)
+}
+
+fn granted(names: Vec<GrantName>) -> BTreeSet<PeerGrant> {
+    names.into_iter().map(Into::into).collect()
+}
+
+async fn invite(client: &Client, options: InviteOptions, format: Format) -> Result<(), Failure> {
+    let InviteOptions { grant, expires, ledger } = options;
+    let invite = Invite { grants: granted(grant), expires_in_ms: expires, ledger };
+    let invitation: Invitation = client.send(Method::POST, "/v1/invitations", &invite).await?;
+    format.print(&invitation, show::invitation)
+}
+
+/// Over the daemon where one runs; else without.
+async fn join(client: &Client, environment: &Environment, options: JoinOptions, format: Format) -> Result<(), Failure> {
+    let join = Join { link: options.link.clone(), grants: granted(options.grant.clone()) };
+    let joined = match client.connect().await {
+        Ok(_) => client.send::<Joined>(Method::POST, "/v1/join", &join).await?,
+        Err(failure) if failure.code() == Some(Code::NoDaemon) => local::join(environment, options).await?,
+        Err(failure) => return Err(failure),
+    };
+    format.print(&joined, show::joined)
+}
+
+async fn peers(client: &Client, verb: PeersVerb, format: Format) -> Result<(), Failure> {
+    let (peer, change) = match verb {
+        PeersVerb::List => return format.print(&client.get::<Vec<Peer>>("/v1/peers").await?, show::peers),
+        PeersVerb::Remove { peer } => {
+            let target = format!("/v1/peers/{}", segment(&peer));
+            let removed: Peer = client.remove(&target).await?;
+            return format.print(&removed, |peer| format!("removed {}", output::plain(&peer.alias)));
+        }
+        PeersVerb::Grant(GrantOptions { peer, grants }) => {
+            (peer, PeerChange { grant: granted(grants), revoke: BTreeSet::new() })
+        }
+        PeersVerb::Revoke(GrantOptions { peer, grants }) => {
+            (peer, PeerChange { grant: BTreeSet::new(), revoke: granted(grants) })
+        }
+    };
+    let target = format!("/v1/peers/{}", segment(&peer));
+    format.print(&client.send::<Peer>(Method::PATCH, &target, &change).await?, show::peer)
+}
+
+async fn token(client: &Client, verb: TokenVerb, format: Format) -> Result<(), Failure> {
+    match verb {
+        TokenVerb::List => format.print(&client.get::<Vec<TokenInfo>>("/v1/tokens").await?, show::tokens),
+        TokenVerb::Create { name, scopes, expires } => {
+            let scopes = scopes.into_iter().map(Into::into).collect();
+            let create = TokenCreate { name, scopes, expires_in_ms: expires };
+            format.print(&client.send::<TokenCreated>(Method::POST, "/v1/tokens", &create).await?, show::token)
+        }
+        TokenVerb::Revoke { name } => {
+            client.delete(&format!("/v1/tokens/{}", segment(&name))).await?;
+            format.print(&serde_json::json!({ "revoked": name }), |_| format!("revoked {name}"))
+        }
+    }
+}

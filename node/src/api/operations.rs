@@ -1,0 +1,117 @@
+//! What the API asks of a node: one list, from which the trait and its implementations are written.
+//!
+//! The trait has two implementations: the daemon's node, and one in memory for the tests of this part. It holds no
+//! rules: scope, idempotency and errors are decided by the operations themselves.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::daemon::Node;
+use crate::ops::error::Error;
+use crate::ops::types::{
+    Artifact, Artifacts, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation, Invite, JobQuery, JobSummary,
+    JobView, Join, Joined, LogPiece, Peer, PeerChange, Pod, StreamMessage, Submit, Submitted, TokenCreate,
+    TokenCreated, TokenInfo, Uploaded,
+};
+use crate::ops::{Caller, Follow};
+
+/// The messages of one stream.
+pub type Messages = BoxStream<'static, StreamMessage>;
+/// The pieces of one log.
+pub type Pieces = BoxStream<'static, Result<LogPiece, Error>>;
+/// One artifact and its content.
+pub type Content = (Artifact, BoxStream<'static, std::io::Result<Bytes>>);
+/// The content of an upload.
+pub type Upload = BoxStream<'static, Result<Bytes, Error>>;
+
+/// Hands every operation to the macro named.
+macro_rules! each_operation {
+    ($then:ident $($of:ty)?) => {
+        $then! { $($of)?;
+            /// How the node is; its detail for those who may read jobs.
+            health() -> Health;
+            /// Figures as Prometheus reads them.
+            metrics() -> Result<String, Error>;
+            /// The runs of this node.
+            pods() -> Result<Vec<Pod>, Error>;
+            /// A new job, durable when it answers.
+            submit(idempotency_key: Option<String>, submit: Submit) -> Result<Submitted, Error>;
+            /// Ends a run of this node.
+            evict(evict: Evict) -> Result<JobSummary, Error>;
+            /// A page of jobs, as JSON.
+            list_jobs(query: JobQuery) -> Result<Bytes, Error>;
+            /// One job, by its id or a unique prefix.
+            job(id: &str) -> Result<JobView, Error>;
+            /// Who could run it, and why or why not.
+            explain(id: &str) -> Result<Explain, Error>;
+            /// Asks for the end of a job.
+            cancel(id: &str, request: CancelRequest) -> Result<JobView, Error>;
+            /// The log of a job from a byte offset on.
+            logs(id: &str, offset: u64, follow: Follow) -> Result<Pieces, Error>;
+            /// All that happens to a job, after the sequence number `since`.
+            stream(id: &str, since: Option<u64>) -> Result<Messages, Error>;
+            /// The files that a job left.
+            artifacts(id: &str) -> Result<Artifacts, Error>;
+            /// One of them.
+            artifact(id: &str, path: &str) -> Result<Content, Error>;
+            /// Keeps an input file.
+            upload(body: Upload) -> Result<Uploaded, Error>;
+            /// The tokens of this node.
+            tokens() -> Result<Vec<TokenInfo>, Error>;
+            /// A new token.
+            create_token(create: TokenCreate) -> Result<TokenCreated, Error>;
+            /// Makes a token worthless.
+            revoke_token(name: &str) -> Result<(), Error>;
+            /// Approved and pending peers.
+            peers() -> Result<Vec<Peer>, Error>;
+            /// Changes what a peer may do here.
+            change_peer(peer: &str, change: PeerChange) -> Result<Peer, Error>;
+            /// Removes a peer.
+            remove_peer(peer: &str) -> Result<Peer, Error>;
+            /// A pairing link.
+            invite(invite: Invite) -> Result<Invitation, Error>;
+            /// Uses a pairing link.
+            join(join: Join) -> Result<Joined, Error>;
+            /// Each value of the configuration.
+            config() -> Result<Vec<ConfigValue>, Error>;
+        }
+    };
+}
+
+macro_rules! define {
+    (; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty;)*) => {
+        /// The operations of a node, as the API calls them. Dropping a future must leave nothing half done.
+        pub trait Operations: Send + Sync + 'static {
+            /// Whose bearer token this is; none when it is nobody's.
+            fn authenticate(&self, bearer: &str) -> Option<Caller>;
+            $(
+                $(#[$doc])*
+                fn $name(&self, caller: &Caller $(, $argument: $type)*) -> impl Future<Output = $out> + Send;
+            )*
+        }
+    };
+}
+
+/// Implements the trait for a type whose own methods have the same names.
+macro_rules! delegate {
+    ($of:ty; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty;)*) => {
+        impl Operations for $of {
+            fn authenticate(&self, bearer: &str) -> Option<Caller> {
+                <$of>::authenticate(self, bearer)
+            }
+            $(
+                fn $name(&self, caller: &Caller $(, $argument: $type)*) -> impl Future<Output = $out> + Send {
+                    <$of>::$name(self, caller $(, $argument)*)
+                }
+            )*
+        }
+    };
+}
+
+each_operation!(define);
+each_operation!(delegate Node);
+
+#[cfg(test)]
+each_operation!(delegate super::tests::fake::Fake);

@@ -1,0 +1,73 @@
+//! The helper as `rad` runs it: one request after another, the value handed on.
+
+use super::*;
+
+const AUTHOR: &str = "z6MknSLrJoTcukLrE435hVNQT4JUhbvWLX4kUzqkEStBU8Vi";
+const OTHER: &str = "z6MktaNvN1KVFMkSRAiN4qK5yvX1zuEEaseeX5sffhzPZRZW";
+
+fn job() -> String {
+    "aa".repeat(20)
+}
+
+/// A request as `rad` writes it: fields that we do not read included.
+fn request(value: Value, id: &str, author: &str, action: Value) -> Request {
+    let mut action = action;
+    action[PARENTS] = json!([]);
+    serde_json::from_value(json!({
+        "value": value,
+        "op": {
+            "id": id, "actions": [action], "author": author, "timestamp": 1_700_000_000, "parents": [], "related": [],
+            "identity": "bb".repeat(20), "manifest": { "typeName": TYPE_NAME, "version": 1 },
+        },
+        "concurrent": [],
+    }))
+    .unwrap()
+}
+
+fn root() -> Value {
+    json!({
+        "type": "create", "version": 1, "nonce": "0".repeat(32), "queue": "default", "arbiters": [AUTHOR],
+        "workers": [OTHER], "grant": { "node": OTHER, "kind": "leased", "leaseMs": 30_000 },
+        "spec": { "type": "command", "command": ["true"] },
+    })
+}
+
+/// Operation by operation the value tells what the fold makes of them, the settle's Done found by its tree.
+#[test]
+fn evaluates_operation_by_operation() {
+    let done = json!({
+        "type": "done", "job": job(), "seq": 0, "epoch": 0, "term": 1, "outcome": { "type": "exited", "code": 3 },
+    });
+    let Value::Object(fields) = done.clone() else { panic!("it is an object") };
+    let outcome = json!({ "type": "result", "term": 1, "done": tree::of(&[fields], TYPE_NAME) });
+    let settle = json!({ "type": "settle", "job": job(), "seq": 1, "epoch": 0, "outcome": outcome });
+    let first = answer(request(json!({}), &job(), AUTHOR, root())).value;
+    assert!(first["job"]["settled"].is_null(), "{first}");
+    let second = answer(request(first, &"cc".repeat(20), OTHER, done)).value;
+    let third = answer(request(second, &"dd".repeat(20), AUTHOR, settle)).value;
+    let shown: Shown = serde_json::from_value(third).unwrap();
+    let settled = shown.job.unwrap();
+    assert_eq!(settled.outcome(), Some(cobs::job::outcome::Outcome::Failed));
+    assert_eq!(shown.operations.len(), 3);
+}
+
+/// A meaningless operation is counted, and a root that is no job is told; neither drops what follows.
+#[test]
+fn answers_whatever_comes() {
+    let first = answer(request(json!({}), &job(), AUTHOR, root())).value;
+    let second = answer(request(first, &"cc".repeat(20), OTHER, json!({ "type": "nonsense" }))).value;
+    assert_eq!(second["job"]["ignored"], json!({ "malformed": 1 }));
+    let refused = answer(request(json!({}), &job(), AUTHOR, json!({ "type": "create", "version": 9 })));
+    assert!(refused.why.unwrap().contains("version 9"));
+    assert_eq!(refused.value["operations"].as_array().unwrap().len(), 1);
+}
+
+/// Another type whose name ends alike is left as it is, with an honest error.
+#[test]
+fn leaves_other_types_alone() {
+    let mut other = request(json!({ "kept": 1 }), &job(), AUTHOR, json!({ "Request": {} }));
+    other.op.manifest.type_name = String::from("xyz.radworks.job");
+    let told = answer(other);
+    assert_eq!(told.value, json!({ "kept": 1 }));
+    assert!(told.why.unwrap().contains("xyz.radworks.job"));
+}

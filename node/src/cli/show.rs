@@ -1,0 +1,216 @@
+//! What people see of answers. Text that other machines wrote is kept on its line.
+
+use std::collections::BTreeSet;
+
+use scheduler::place::Verdict;
+use serde::Serialize;
+
+use super::output::{plain, table};
+use super::quantity::{show_bytes, show_ms};
+use crate::ops::types::{
+    Artifacts, ConfigValue, Explain, Health, Invitation, JobSummary, JobView, Joined, Page, Peer, PeerGrant,
+    TokenCreated, TokenInfo,
+};
+
+/// Digits of a job's id in a list; enough to name it.
+const ID_DIGITS: usize = 12;
+/// Most characters of a title in a list.
+const TITLE_CHARS_MAX: usize = 60;
+
+/// A value's name on the wire.
+fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
+fn words<T: Serialize>(values: &BTreeSet<T>) -> String {
+    values.iter().map(word).collect::<Vec<_>>().join(",")
+}
+
+fn grants(grants: &BTreeSet<PeerGrant>) -> String {
+    if grants.is_empty() { String::from("nothing") } else { words(grants) }
+}
+
+fn outcome(summary: &JobSummary) -> String {
+    summary.outcome.map_or_else(|| word(summary.status), word)
+}
+
+/// A page of jobs.
+pub fn jobs(page: &Page<JobSummary>) -> String {
+    let row = |job: &JobSummary| {
+        let id = job.id.to_string().chars().take(ID_DIGITS).collect();
+        let title = plain(&job.title).chars().take(TITLE_CHARS_MAX).collect();
+        [id, outcome(job), job.queue.clone(), job.created_at.clone(), title]
+    };
+    let mut text = table(["JOB", "STATUS", "QUEUE", "CREATED", "TITLE"], page.items.iter().map(row).collect());
+    if let Some(cursor) = &page.next {
+        text.push_str(&format!("more with: --cursor {cursor}\n"));
+    }
+    text
+}
+
+/// One job.
+pub fn job(view: &JobView) -> String {
+    let summary = &view.summary;
+    let mut rows = vec![
+        ("job", summary.id.to_string()),
+        ("title", summary.title.clone()),
+        ("status", if view.running { String::from("running") } else { outcome(summary) }),
+        ("author", summary.author.to_string()),
+        ("arbiter", view.state.arbiter().1.to_string()),
+        ("queue", summary.queue.clone()),
+        ("ledger", summary.ledger.to_string()),
+        ("created", summary.created_at.clone()),
+        ("updated", summary.updated_at.clone()),
+    ];
+    if let Some((token, granted)) = view.state.holder() {
+        rows.push(("granted", format!("to {} (token {token})", granted.node)));
+    }
+    if let Some((_, report)) = view.state.result() {
+        rows.push(("ran", show_ms(report.duration_ms)));
+    }
+    let optional = [
+        ("waits for", (!view.waits_for.is_empty()).then(|| view.waits_for.clone())),
+        ("exit code", view.exit_code.map(|code| code.to_string())),
+        ("reason", (!view.reason.is_empty()).then(|| view.reason.clone())),
+    ];
+    rows.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    lines(&rows)
+}
+
+fn lines(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
+}
+
+/// Who could run a job, and why or why not.
+pub fn explain(explained: &Explain) -> String {
+    let mut text = format!("{}\n", plain(&explained.waits_for));
+    for node in &explained.nodes {
+        let verdict = match &node.verdict {
+            None => String::from("its capacity is unknown"),
+            Some(Verdict::Busy { reason }) => format!("busy: {reason}"),
+            Some(Verdict::Infeasible { reasons }) => format!("cannot: {}", reasons.join("; ")),
+            Some(Verdict::Feasible { score, parts }) => {
+                let parts = parts.iter().map(|part| format!("{} {} ({})", part.name, part.score, part.reason));
+                format!("can, score {score}: {}", parts.collect::<Vec<_>>().join("; "))
+            }
+        };
+        let token = node.token.map(|token| format!(", holds token {token}")).unwrap_or_default();
+        let bid = node.bid.map(|score| format!(", bid {score}")).unwrap_or_default();
+        text.push_str(&plain(&format!("{}{token}{bid}: {verdict}", node.alias)));
+        text.push('\n');
+    }
+    for (reason, count) in &explained.ignored {
+        text.push_str(&format!("{count} operations mean nothing: {}\n", plain(reason)));
+    }
+    for alarm in &explained.alarms {
+        text.push_str(&format!("alarm: {}\n", plain(alarm)));
+    }
+    text
+}
+
+/// The files that a job left.
+pub fn artifacts(artifacts: &Artifacts) -> String {
+    let row = |file: &crate::ops::types::Artifact| {
+        let digest: String = file.digest.to_string().chars().take(ID_DIGITS).collect();
+        [plain(&file.path), show_bytes(file.size), digest]
+    };
+    table(["PATH", "SIZE", "SHA-256"], artifacts.files.iter().map(row).collect())
+}
+
+/// How a node is.
+pub fn health(health: &Health) -> String {
+    let Some(detail) = &health.detail else { return format!("{}\n", health.status) };
+    let mut rows = vec![
+        ("status", health.status.clone()),
+        ("node", format!("{} ({})", detail.alias, detail.node)),
+        ("version", detail.version.clone()),
+        ("up for", show_ms(detail.uptime_ms)),
+        ("api", detail.addresses.api.join(" ")),
+        ("link", detail.addresses.link.join(" ")),
+        ("radicle", detail.addresses.radicle.join(" ")),
+    ];
+    if let Some(capacity) = &detail.capacity {
+        rows.push(("slots", format!("{} of {} used", capacity.slots_used, capacity.slots)));
+    }
+    for ledger in &detail.ledgers {
+        let jobs: Vec<String> = ledger.jobs.iter().map(|(status, count)| format!("{count} {}", word(status))).collect();
+        let jobs = if jobs.is_empty() { String::from("no jobs") } else { jobs.join(", ") };
+        let missing = if ledger.present { "" } else { " (still to be fetched)" };
+        rows.push(("ledger", format!("{}{missing}: {jobs}", ledger.id)));
+    }
+    for peer in &detail.peers {
+        rows.push(("peer", format!("{}: {}", peer.alias, reach(peer))));
+    }
+    rows.extend(detail.problems.iter().map(|problem| ("problem", problem.clone())));
+    lines(&rows)
+}
+
+fn reach(peer: &Peer) -> &'static str {
+    match (peer.linked, peer.replicating) {
+        (true, true) => "linked",
+        (true, false) => "linked, not replicating",
+        (false, true) => "replicating, not linked",
+        (false, false) => "away",
+    }
+}
+
+/// Peers with what each may do.
+pub fn peers(peers: &Vec<Peer>) -> String {
+    let row = |peer: &Peer| {
+        [plain(&peer.alias), peer.state.clone(), grants(&peer.grants), reach(peer).to_owned(), peer.node.to_string()]
+    };
+    table(["ALIAS", "STATE", "MAY", "REACH", "NODE"], peers.iter().map(row).collect())
+}
+
+/// One peer.
+pub fn peer(peer: &Peer) -> String {
+    format!("{} is {} and may: {}", plain(&peer.alias), peer.state, grants(&peer.grants))
+}
+
+/// A pairing link.
+pub fn invitation(invitation: &Invitation) -> String {
+    format!(
+        "{}\n\nGive this to the other machine over a channel you both trust, and there run:\n  rhizome join LINK\n\
+         It is good once, until {}. Besides reading, the other machine may then do here: {}\n",
+        invitation.link,
+        invitation.expires_at,
+        grants(&invitation.grants)
+    )
+}
+
+/// A pairing that was made.
+pub fn joined(joined: &Joined) -> String {
+    format!(
+        "paired with {} ({})\nledger {}\nthere we may: {}\nhere it may: {}\n",
+        plain(&joined.alias),
+        joined.node,
+        joined.ledger,
+        grants(&joined.granted),
+        grants(&joined.grants)
+    )
+}
+
+/// A token that was made.
+pub fn token(created: &TokenCreated) -> String {
+    format!("{}\n", created.secret)
+}
+
+/// The tokens of a node.
+pub fn tokens(tokens: &Vec<TokenInfo>) -> String {
+    let row = |token: &TokenInfo| {
+        let expires = token.expires_at.clone().unwrap_or_else(|| String::from("never"));
+        let used = token.last_used_at.clone().unwrap_or_else(|| String::from("never"));
+        [plain(&token.name), words(&token.scopes), token.created_at.clone(), expires, used]
+    };
+    table(["NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED"], tokens.iter().map(row).collect())
+}
+
+/// Each value of the configuration.
+pub fn config(values: &Vec<ConfigValue>) -> String {
+    let row = |value: &ConfigValue| [value.key.clone(), plain(&value.value), plain(&value.from)];
+    table(["KEY", "VALUE", "FROM"], values.iter().map(row).collect())
+}
