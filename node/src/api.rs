@@ -15,7 +15,7 @@ pub mod problem;
 pub mod settings;
 mod stream;
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

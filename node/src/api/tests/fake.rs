@@ -49,7 +49,7 @@ pub struct Fake {
     pub followed: Arc<Notify>,
     /// From where streams were asked for.
     pub since: Mutex<Vec<Option<u64>>>,
-    /// What the artifact has become, of the same length or not.
+    /// What the artifact has become, of the same length.
     pub spoiled: Mutex<Option<&'static [u8]>>,
 }
 
@@ -66,7 +66,7 @@ struct Held {
     cancelled: watch::Sender<Option<String>>,
 }
 
-pub fn node_id() -> NodeId {
+fn node_id() -> NodeId {
     NODE.parse().unwrap()
 }
 
@@ -322,25 +322,14 @@ impl Fake {
 
     fn pieces(&self, id: JobId) -> Vec<LogPiece> {
         let command = self.command(id);
-        let piece = |offset, stream: &str, text: Option<String>, base64: Option<String>| LogPiece {
-            offset,
-            stream: stream.to_owned(),
-            ts: TS.to_owned(),
-            text,
-            base64,
-        };
-        match command.first().map(String::as_str) {
-            Some("say") => {
-                let text = format!("{}\n", command[1..].join(" "));
-                let after = text.len() as u64;
-                vec![
-                    piece(0, "out", Some(text), None),
-                    // not UTF-8
-                    piece(after, "err", None, Some(String::from("//4K"))),
-                ]
-            }
-            _ => Vec::new(),
+        if command.first().is_none_or(|word| word != "say") {
+            return Vec::new();
         }
+        let text = format!("{}\n", command[1..].join(" "));
+        // the second is not UTF-8
+        let second = json!({ "offset": text.len(), "stream": "err", "ts": TS, "base64": "//4K" });
+        let pieces = json!([{ "offset": 0, "stream": "out", "ts": TS, "text": text }, second]);
+        serde_json::from_value(pieces).unwrap()
     }
 
     fn view(&self, id: JobId) -> JobView {
