@@ -174,12 +174,12 @@ async fn fetches_artifacts() {
     let Verb::Job { verb } = parse(&words).unwrap().verb else { panic!("it is a job") };
     jobs::job(&Client::new(rig.socket.clone()), verb, Format::Text).await.unwrap();
     assert_eq!(std::fs::read(output.join(ARTIFACT.0)).unwrap(), ARTIFACT.1);
-    *rig.node.spoiled.lock().unwrap() = Some(b"made by a thief\n");
+    *rig.node.spoiled.lock().unwrap() = Some(b"made by a rat\n");
     let spoiled = rig.home.path().join("spoiled");
     let words = ["job", "artifacts", &id[..], ARTIFACT.0, "--output", spoiled.to_str().unwrap()];
     let Verb::Job { verb } = parse(&words).unwrap().verb else { panic!("it is a job") };
     let refused = jobs::job(&Client::new(rig.socket.clone()), verb, Format::Text).await.unwrap_err();
-    assert!(refused.code().is_some(), "{refused}");
+    assert_eq!(refused.code(), Some(Code::Storage), "{refused}");
     assert!(!spoiled.join(ARTIFACT.0).exists());
     assert_eq!(std::fs::read_dir(spoiled.join("out")).unwrap().count(), 0);
 }
