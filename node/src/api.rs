@@ -15,7 +15,7 @@ pub mod problem;
 pub mod settings;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -109,7 +109,12 @@ impl<N: Operations> Routes<N> {
 
 fn routes<N: Operations>() -> Routes<N> {
     let owner = owner::routes().owned();
-    Routes::new().merge(machine::routes()).merge(jobs::routes()).merge(files::routes()).merge(stream::routes()).merge(owner)
+    Routes::new()
+        .merge(machine::routes())
+        .merge(jobs::routes())
+        .merge(files::routes())
+        .merge(stream::routes())
+        .merge(owner)
 }
 
 /// The whole surface; layers run from the last to the first.

@@ -32,12 +32,12 @@ use self::args::{
 use self::client::{Client, segment};
 use self::exit::Failure;
 use self::output::Format;
-use crate::setup::Place;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
     ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, TokenCreate, TokenCreated,
     TokenInfo,
 };
+use crate::setup::Place;
 
 /// By this name the binary evaluates our objects for `rad cob`.
 const RAD_COB_JOB: &str = "rad-cob-job";
@@ -133,12 +133,7 @@ async fn invite(client: &Client, options: InviteOptions, format: Format) -> Resu
 }
 
 /// Over the daemon where one runs; else without.
-async fn join(
-    client: &Client,
-    place: &Place,
-    options: JoinOptions,
-    format: Format,
-) -> Result<(), Failure> {
+async fn join(client: &Client, place: &Place, options: JoinOptions, format: Format) -> Result<(), Failure> {
     let join = Join { link: options.link.clone(), grants: granted(options.grant.clone()) };
     let joined = match client.connect().await {
         Ok(_) => client.send::<Joined>(Method::POST, "/v1/join", &join).await?,

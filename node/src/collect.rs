@@ -100,7 +100,8 @@ pub fn manifest(node: &Node, list: Blob) -> Result<Manifest, Error> {
 pub fn belongs(node: &Node, job: &Job, digest: Digest) -> bool {
     job.dones.values().filter_map(|report| report.digests.artifacts).any(|list| {
         list.digest == digest
-            || manifest(node, list).is_ok_and(|list| list.artifacts.iter().any(|artifact| artifact.blob.digest == digest))
+            || manifest(node, list)
+                .is_ok_and(|list| list.artifacts.iter().any(|artifact| artifact.blob.digest == digest))
     })
 }
 

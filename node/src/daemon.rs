@@ -228,12 +228,7 @@ fn limit_kind(kind: scheduler::runner::LimitKind) -> scheduler::capacity::LimitK
     }
 }
 
-fn probe(
-    config: &Config,
-    radicle: &NodeHome,
-    alias: &str,
-    runners: BTreeMap<RunnerKind, RunnerCapability>,
-) -> Probe {
+fn probe(config: &Config, radicle: &NodeHome, alias: &str, runners: BTreeMap<RunnerKind, RunnerCapability>) -> Probe {
     Probe::new(Facts {
         node: radicle.public_key,
         alias: alias.to_owned(),
@@ -285,9 +280,10 @@ pub fn state_error(error: &StoreError) -> Error {
     let (code, hint) = match error {
         StoreError::Missing { .. } => (Code::NoLedger, "set this machine up with: rhizome init"),
         StoreError::Newer { .. } => (Code::NewerVersion, "run the newer rhizome that wrote this home"),
-        StoreError::Corrupt { .. } => {
-            (Code::StateCorrupt, "nothing was changed; bring the file back from a copy of this very disk, or ask for help")
-        }
+        StoreError::Corrupt { .. } => (
+            Code::StateCorrupt,
+            "nothing was changed; bring the file back from a copy of this very disk, or ask for help",
+        ),
         StoreError::Busy { .. } => (Code::AlreadyRunning, "look at the other daemon with: rhizome status"),
         StoreError::Exists { .. }
         | StoreError::Io { .. }

@@ -144,7 +144,13 @@ impl FollowerThread {
         goes_on
     }
 
-    fn scan(&self, ledger: RepoId, origin: Origin, open: &mut BTreeMap<RepoId, OpenLedger>, tell: &mut impl FnMut(Seen)) {
+    fn scan(
+        &self,
+        ledger: RepoId,
+        origin: Origin,
+        open: &mut BTreeMap<RepoId, OpenLedger>,
+        tell: &mut impl FnMut(Seen),
+    ) {
         let Some(open_ledger) = self.open(ledger, open) else { return };
         let listed = match open_ledger.list() {
             Ok(listed) => listed,

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
 use cobs::adapter::profile::NodeHome;
-use cobs::adapter::writer::{Draft, WriteError, Written, WriterHandle};
+use cobs::adapter::writer::{Draft, WriteError, WriterHandle, Written};
 use cobs::id::{JobId, NodeId, RepoId};
 use cobs::job::state::Job;
 use scheduler::capacity::Capacity;
@@ -186,7 +186,8 @@ impl Node {
         };
         self.claims.send(Event::Job(Box::new(event)));
         crate::collect::after(self, &seen.job);
-        if let Some(source) = seen.job.create.spec.source.filter(|_| seen.job.author == self.id && seen.job.settled.is_some())
+        if let Some(source) =
+            seen.job.create.spec.source.filter(|_| seen.job.author == self.id && seen.job.settled.is_some())
         {
             self.settled_sources.lock().unwrap_or_else(PoisonError::into_inner).insert((source.repo, id));
         }

@@ -21,10 +21,10 @@ use cobs::transport_key::TransportKey;
 use crate::clock::{rfc3339, unix_now};
 use crate::link::{self, Caller, LinkError, LinkIdentity, PeerAddress};
 use crate::node::Node;
-use crate::peering::Refusal;
 use crate::ops::error::{Code, Error};
 use crate::ops::jobs::storage;
 use crate::ops::types::{Invitation, Invite, Join, Joined, PeerGrant};
+use crate::peering::Refusal;
 use crate::store::UnixMs;
 use crate::store::invitations::{self, Redemption};
 use crate::store::peers::{Peer, Standing};
@@ -121,8 +121,11 @@ pub fn invite(node: &Arc<Node>, invite: &Invite) -> Result<Invitation, Error> {
     let known = cobs::adapter::ledger::get(&node.home(), ledger);
     let known = known.map_err(|error| Error::new(Code::NoLedger, error.to_string()))?;
     if !known.members.delegates.contains(&node.id) {
-        return Err(Error::new(Code::NotDelegate, format!("this node is no delegate of {ledger}, so it cannot invite"))
-            .hint("invite from the machine that made the ledger"));
+        return Err(Error::new(
+            Code::NotDelegate,
+            format!("this node is no delegate of {ledger}, so it cannot invite"),
+        )
+        .hint("invite from the machine that made the ledger"));
     }
     let span = invite.expires_in_ms.unwrap_or(EXPIRES_MS);
     if !(1_000..=EXPIRES_MS_MAX).contains(&span) {
@@ -132,8 +135,7 @@ pub fn invite(node: &Arc<Node>, invite: &Invite) -> Result<Invitation, Error> {
     let mut grants = invite.grants.clone();
     grants.insert(PeerGrant::Read);
     let expires = now.plus_ms(span);
-    let stored =
-        invitations::Invitation { ledger, grants: grants.clone(), created: now, expires, used_by: None };
+    let stored = invitations::Invitation { ledger, grants: grants.clone(), created: now, expires, used_by: None };
     let secret = node.state.create_invitation(&stored).map_err(|error| storage(&error))?;
     let own = introduction(node)?;
     let ticket = Ticket {
@@ -183,7 +185,9 @@ fn admit(node: &Arc<Node>, key: TransportKey, request: &Redeem) -> Result<Welcom
         }
         Redemption::Expired(at) => {
             let words = format!("this pairing link ended at {}", rfc3339(at));
-            return Err(Error::new(Code::InvitationExpired, words).hint("ask the inviter for a new one: rhizome invite"));
+            return Err(
+                Error::new(Code::InvitationExpired, words).hint("ask the inviter for a new one: rhizome invite")
+            );
         }
         Redemption::Unknown => {
             return Err(Error::new(Code::Forbidden, "this pairing link is not of this node")
@@ -282,8 +286,9 @@ pub async fn ask(
             let odd = |_| Error::new(Code::PeerUnreachable, format!("the inviter answered with {status}"));
             return Err(serde_json::from_slice(&bytes).unwrap_or_else(odd));
         }
-        let welcome: Welcome = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Code::PeerUnreachable, format!("the inviter's answer is malformed: {error}")))?;
+        let welcome: Welcome = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(Code::PeerUnreachable, format!("the inviter's answer is malformed: {error}"))
+        })?;
         if welcome.inviter.node != ticket.node || welcome.ledger != ticket.ledger {
             return Err(Error::new(Code::WrongTransportKey, "the inviter is not the node that the link names"));
         }

@@ -99,8 +99,7 @@ async fn capacity(
     if offer.capacity.node != from {
         return Err(Error::new(Code::BadRequest, "the capacity is of another node").into());
     }
-    let now =
-        PeerNow { capacity: offer.capacity, admits: offer.admits, at: Instant::now(), granted_since: 0 };
+    let now = PeerNow { capacity: offer.capacity, admits: offer.admits, at: Instant::now(), granted_since: 0 };
     node.peers_now.lock().unwrap_or_else(PoisonError::into_inner).insert(from, now);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -113,7 +112,8 @@ fn may_read(node: &Node, from: NodeId, job: &Job) -> Result<(), Error> {
     if job.named().contains(&from) || node.grants(&from).contains(&Grant::Read) {
         return Ok(());
     }
-    Err(Error::new(Code::Forbidden, "the peer may not read here").hint("its operator can ask for: peers grant PEER read"))
+    Err(Error::new(Code::Forbidden, "the peer may not read here")
+        .hint("its operator can ask for: peers grant PEER read"))
 }
 
 async fn log(

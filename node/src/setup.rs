@@ -158,12 +158,8 @@ fn prepare(
     let mut key_seed = [0; 32];
     getrandom::fill(&mut key_seed).expect("the kernel has random bytes");
     let passphrase = place.environment.get("RAD_PASSPHRASE").map(|text| Passphrase::from(text.to_owned()));
-    let new = NewProfile {
-        alias: wish.alias.clone().unwrap_or_else(host_alias),
-        listen: vec![LISTEN],
-        passphrase,
-        key_seed,
-    };
+    let new =
+        NewProfile { alias: wish.alias.clone().unwrap_or_else(host_alias), listen: vec![LISTEN], passphrase, key_seed };
     let (home, origin) = NodeHome::open_or_create(place.files.radicle(), new, &place.unlock(prompt))
         .map_err(|error| profile_error(&error))?;
     home.ensure_alone().map_err(|error| profile_error(&error))?;
@@ -213,7 +209,8 @@ pub async fn join_offline(
     let welcome = pairing::ask(&identity, &home, own, link).await?;
     pairing::remember(&state, &welcome, grants.clone())?;
     for (peer, address) in welcome.radicle_peers() {
-        let address = address.parse().map_err(|_| Error::new(Code::BadRequest, format!("'{address}' is no address")))?;
+        let address =
+            address.parse().map_err(|_| Error::new(Code::BadRequest, format!("'{address}' is no address")))?;
         let changes = home.plan_peer(peer, Some(address));
         home.apply(&changes).map_err(|error| profile_error(&error))?;
     }

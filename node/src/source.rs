@@ -172,8 +172,9 @@ fn published(
     let before = node.state.settings().unwrap_or_default().published.contains(&work.to_string_lossy().into_owned());
     if !known && !before && publish == Publish::Refuse {
         let words = format!("{} has no Radicle identity, so no peer can have its commits", work.display());
-        return Err(Error::new(Code::NotPublished, words)
-            .hint("publish it privately to the members of the ledger with --publish, or once with: rad init --private"));
+        return Err(Error::new(Code::NotPublished, words).hint(
+            "publish it privately to the members of the ledger with --publish, or once with: rad init --private",
+        ));
     }
     let allow: BTreeSet<_> = cobs::adapter::ledger::get(&node.home(), ledger)
         .map(|ledger| ledger.members.all())
@@ -183,7 +184,7 @@ fn published(
     if !known {
         let path = work.to_string_lossy().into_owned();
         node.state
-            .update_settings(|settings| drop(settings.published.insert(path)))
+            .update_settings(|settings| settings.published.extend([path]))
             .map_err(|error| crate::ops::jobs::storage(&error))?;
     }
     Ok(source.rid)

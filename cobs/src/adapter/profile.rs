@@ -14,8 +14,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use radicle::cob::migrate;
-pub use radicle::crypto::ssh::Passphrase;
 use radicle::crypto::ssh::Keystore;
+pub use radicle::crypto::ssh::Passphrase;
 use radicle::crypto::{LoadError, Seed, Signer as _, SigningKey};
 use radicle::git::UserInfo;
 use radicle::node::{Alias, NodeId};

@@ -30,10 +30,7 @@ async fn list<N: Operations>(call: Call<N>, Path(id): Path<String>) -> Result<Js
     Ok(Json(call.node().artifacts(&call.caller, &id).await?))
 }
 
-async fn fetch<N: Operations>(
-    call: Call<N>,
-    Path((id, path)): Path<(String, String)>,
-) -> Result<Response, Problem> {
+async fn fetch<N: Operations>(call: Call<N>, Path((id, path)): Path<(String, String)>) -> Result<Response, Problem> {
     let (artifact, content) = call.node().artifact(&call.caller, &id, &path).await?;
     let headers = [
         (CONTENT_TYPE, String::from("application/octet-stream")),

@@ -56,7 +56,8 @@ impl Names {
     /// The loopback names with the port of `address`, that address itself, and those of the settings.
     pub fn new(address: SocketAddr, settings: &Settings) -> Self {
         let port = address.port();
-        let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}"), address.to_string()];
+        let own =
+            [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}"), address.to_string()];
         let hosts: BTreeSet<String> =
             own.into_iter().chain(settings.hosts.iter().cloned()).map(|host| with_port(&host)).collect();
         let own = hosts.iter().map(|host| without_port(&format!("http://{host}")));
@@ -165,10 +166,16 @@ pub async fn finish<N: Operations>(
     let value = HeaderValue::from_str(&id).expect("a request id is printable");
     response.headers_mut().insert(REQUEST_ID, value);
     let status = response.status().as_str().to_owned();
-    let labels = [("method", method.to_string()), ("route", route), ("status", status)];
+    let labels = [("method", known(&method)), ("route", route), ("status", status)];
     metrics::counter!("rhizome_http_requests_total", &labels).increment(1);
     metrics::histogram!("rhizome_http_request_seconds", &labels[..2]).record(started.elapsed());
     response
+}
+
+/// A method for a figure; a caller may send any word.
+fn known(method: &Method) -> String {
+    let common = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    if common.contains(method) { method.to_string() } else { String::from("other") }
 }
 
 /// Runs the answer as a task of its own: a caller that goes away does not stop half-way what it asked for, and a panic

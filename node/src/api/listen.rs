@@ -61,8 +61,11 @@ impl Drop for SocketFile {
 /// [`Code::PortInUse`], and [`Code::Config`] for an address that is not a loopback one or cannot be had.
 pub async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Error> {
     if !address.ip().is_loopback() {
-        return Err(Error::new(Code::Config, format!("{address} is no loopback address, and the API has no encryption"))
-            .hint("set api.listen to 127.0.0.1 and a port, and put a proxy with TLS before it"));
+        return Err(Error::new(
+            Code::Config,
+            format!("{address} is no loopback address, and the API has no encryption"),
+        )
+        .hint("set api.listen to 127.0.0.1 and a port, and put a proxy with TLS before it"));
     }
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -109,7 +112,12 @@ async fn clear(path: &Path) -> Result<(), Error> {
 }
 
 /// Serves tokens on TCP until `stop`, then drains.
-pub async fn serve_tcp<N: Operations>(listener: TcpListener, node: Arc<N>, settings: Settings, stop: CancellationToken) {
+pub async fn serve_tcp<N: Operations>(
+    listener: TcpListener,
+    node: Arc<N>,
+    settings: Settings,
+    stop: CancellationToken,
+) {
     let address = listener.local_addr().expect("a bound listener has an address");
     let door = Door::Tcp(Names::new(address, &settings));
     let listener = listener.tap_io(|stream| {

@@ -14,10 +14,7 @@ use crate::ops::types::{Health, Pod};
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub fn routes<N: Operations>() -> Routes<N> {
-    Routes::new()
-        .on(Method::GET, "/health", health)
-        .on(Method::GET, "/metrics", metrics)
-        .on(Method::GET, "/pods", pods)
+    Routes::new().on(Method::GET, "/health", health).on(Method::GET, "/metrics", metrics).on(Method::GET, "/pods", pods)
 }
 
 async fn health<N: Operations>(call: Call<N>) -> Json<Health> {

@@ -1,8 +1,8 @@
 //! The surface as a caller meets it: real listeners, real connections, a node in memory behind them.
 
-pub mod fake;
-mod bodies;
+pub(crate) mod bodies;
 mod doors;
+pub(crate) mod fake;
 mod matrix;
-mod rig;
+pub(crate) mod rig;
 mod streams;

@@ -1,6 +1,6 @@
 //! The one place that turns an error into an exit code and into what a person or a program reads of it.
 
-use std::io;
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -84,8 +84,9 @@ impl Failure {
             let Error { code, detail, hint, retry_after_ms } = error.clone();
             let correlation_id = correlation.clone();
             let error = PrintedError { code, detail, hint, retry_after_ms, correlation_id, exit_code };
-            println!("{}", serde_json::to_string(&Printed { error }).expect("it holds only strings and numbers"));
-            return exit_code;
+            let printed = serde_json::to_string(&Printed { error }).expect("it holds only strings and numbers");
+            // nobody to tell when nobody reads
+            return writeln!(io::stdout(), "{printed}").map_or(exit_code, |()| exit_code);
         }
         eprintln!("error: {error}");
         if error.code == Code::Internal

@@ -64,10 +64,8 @@ async fn list(client: &Client, options: &ListOptions, format: Format) -> Result<
         ("limit", options.limit.map(|count| count.to_string())),
         ("cursor", options.cursor.clone()),
     ];
-    let given: Vec<String> = parameters
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?))))
-        .collect();
+    let given: Vec<String> =
+        parameters.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(&value?)))).collect();
     let page: Page<JobSummary> = client.get(&format!("/v1/jobs?{}", given.join("&"))).await?;
     format.print(&page, show::jobs)
 }
@@ -151,7 +149,7 @@ async fn artifacts(client: &Client, options: ArtifactsOptions, format: Format) -
 }
 
 /// A path that another machine named, as one below a directory of ours.
-fn inside(path: &str) -> Result<&Path, Error> {
+pub(super) fn inside(path: &str) -> Result<&Path, Error> {
     let path = Path::new(path);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if plain && path.file_name().is_some() {
@@ -172,9 +170,9 @@ async fn fetch(client: &Client, id: &str, artifact: &Artifact, file: &Path) -> R
     let path: Vec<String> = artifact.path.split('/').map(segment).collect();
     let target = format!("/v1/jobs/{}/artifacts/{}", segment(id), path.join("/"));
     let body = client.call(Method::GET, &target, &[], empty()).await?.into_body();
-    let mut pieces = body.into_data_stream().map_err(|error| {
-        Error::new(Code::NoDaemon, format!("the artifact {} broke off: {error}", artifact.path))
-    });
+    let mut pieces = body
+        .into_data_stream()
+        .map_err(|error| Error::new(Code::NoDaemon, format!("the artifact {} broke off: {error}", artifact.path)));
     let mut hasher = Sha256::new();
     while let Some(piece) = pieces.next().await {
         let piece = piece?;

@@ -73,7 +73,8 @@ fn flag((key, value): (String, String)) -> Result<Flag, Error> {
 
 /// Ends the daemon at SIGTERM or SIGINT; a second one does not wait.
 async fn end_by_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return;
     };
     for last in [false, true] {

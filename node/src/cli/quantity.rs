@@ -116,11 +116,17 @@ mod tests {
     #[test]
     fn reads_quantities() {
         let cores = [("2", 2000), ("0.5", 500), ("500m", 500), ("1.25", 1250)];
-        cores.map(|(text, milli)| assert_eq!(cpu_milli(text), Ok(milli), "{text}"));
+        for (text, milli) in cores {
+            assert_eq!(cpu_milli(text), Ok(milli), "{text}");
+        }
         let sizes = [("1000", 1000), ("64K", 65_536), ("1.5G", 3 << 29), ("2TiB", 2 << 40), ("10mb", 10 << 20)];
-        sizes.map(|(text, bytes)| assert_eq!(byte_count(text), Ok(bytes), "{text}"));
+        for (text, bytes) in sizes {
+            assert_eq!(byte_count(text), Ok(bytes), "{text}");
+        }
         let spans = [("250ms", 250), ("30s", 30_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("1.5s", 1500)];
-        spans.map(|(text, span)| assert_eq!(span_ms(text), Ok(span), "{text}"));
+        for (text, span) in spans {
+            assert_eq!(span_ms(text), Ok(span), "{text}");
+        }
     }
 
     /// What is no quantity is refused with the text and an example.
@@ -142,8 +148,12 @@ mod tests {
     #[test]
     fn shows_quantities() {
         let sizes = [(5, "5 B"), (1024, "1.0 KiB"), (1536 << 20, "1.5 GiB")];
-        sizes.map(|(bytes, text)| assert_eq!(show_bytes(bytes), text));
+        for (bytes, text) in sizes {
+            assert_eq!(show_bytes(bytes), text);
+        }
         let spans = [(5, "5 ms"), (1234, "1.2 s"), (61_000, "1 min 1 s"), (3_660_000, "1 h 1 min")];
-        spans.map(|(span, text)| assert_eq!(show_ms(span), text));
+        for (span, text) in spans {
+            assert_eq!(show_ms(span), text);
+        }
     }
 }

@@ -196,9 +196,10 @@ fn resolve_source(source: SourceOptions) -> Result<Option<SubmitSource>, Error> 
         Error::new(Code::RepositoryNotFound, format!("there is no repository at {typed}: {error}"))
             .hint("give --repo a path on this machine, or an id that begins with rad:")
     })?;
-    let path = absolute.into_os_string().into_string().map_err(|path| {
-        Error::new(Code::BadRequest, format!("the path {} is not UTF-8", path.display()))
-    })?;
+    let path = absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| Error::new(Code::BadRequest, format!("the path {} is not UTF-8", path.display())))?;
     let dirty = dirty.map_or(Dirty::Refuse, Into::into);
     let publish = if publish { Publish::Private } else { Publish::Refuse };
     Ok(Some(SubmitSource::Path { path, commit, dirty, publish }))

@@ -129,7 +129,9 @@ pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<Replication
                 }
                 node.block(move |node| node.fetch_missing_ledgers());
             }
-            ReplicationEvent::PeerDisconnected { peer, reason } => tracing::info!(%peer, reason, "radicle session down"),
+            ReplicationEvent::PeerDisconnected { peer, reason } => {
+                tracing::info!(%peer, reason, "radicle session down")
+            }
             ReplicationEvent::Missed => {
                 for ledger in node.ledgers() {
                     node.block(move |node| node.scan(ledger, Origin::Live));
@@ -179,7 +181,10 @@ impl Node {
     /// Reads what changed in a ledger, and waits for it. Blocks.
     pub fn scan(&self, ledger: RepoId, origin: Origin) {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let then = Box::new(move || drop(sender.send(())));
+        let then = Box::new(move || {
+            // nobody waits any more when the daemon ends
+            sender.send(()).ok();
+        });
         self.follower.ask(Ask::Scan { ledger, origin, then });
         receiver.recv().ok();
     }

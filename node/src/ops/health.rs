@@ -74,7 +74,8 @@ impl Node {
         }
         let settings = self.state.settings().unwrap_or_default();
         settings.default_ledger.ok_or_else(|| {
-            Error::new(Code::NoLedger, "this node has no ledger").hint("make one with: rhizome init; or join one with: rhizome join LINK")
+            Error::new(Code::NoLedger, "this node has no ledger")
+                .hint("make one with: rhizome init; or join one with: rhizome join LINK")
         })
     }
 

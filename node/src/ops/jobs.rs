@@ -73,9 +73,8 @@ impl Node {
             return Err(Error::new(Code::BadRequest, format!("limit is {limit}; it is 1 to {PAGE_JOBS_MAX}")));
         }
         let after = query.cursor.map(|cursor| cursor.parse()).transpose();
-        let after = after.map_err(|error: crate::store::view::list::CursorError| {
-            Error::new(Code::BadRequest, error.to_string())
-        })?;
+        let after = after
+            .map_err(|error: crate::store::view::list::CursorError| Error::new(Code::BadRequest, error.to_string()))?;
         let Ok(ledger) = self.default_ledger() else { return Ok(Bytes::from_static(br#"{"items":[]}"#)) };
         let query = Query {
             ledger,
@@ -165,8 +164,11 @@ impl Node {
                     [one] => *one,
                     several => {
                         let ids: Vec<String> = several.iter().take(4).map(ToString::to_string).collect();
-                        return Err(Error::new(Code::Ambiguous, format!("several jobs begin with '{prefix}': {}", ids.join(", ")))
-                            .hint("give more digits"));
+                        return Err(Error::new(
+                            Code::Ambiguous,
+                            format!("several jobs begin with '{prefix}': {}", ids.join(", ")),
+                        )
+                        .hint("give more digits"));
                     }
                 }
             }
@@ -185,7 +187,8 @@ impl Node {
         let own = tokio::task::spawn_blocking(move || sampler.capacity()).await;
         let own = own.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
         let verdict = |node: &NodeId| {
-            let capacity = if *node == self.id { Some(own.clone()) } else { self.peer_now(node).map(|now| now.capacity) };
+            let capacity =
+                if *node == self.id { Some(own.clone()) } else { self.peer_now(node).map(|now| now.capacity) };
             capacity.map(|capacity| place::judge(&job.create.spec, &job.create.queue, &capacity))
         };
         let nodes = job.create.workers.iter().map(|node| ExplainNode {
@@ -241,7 +244,9 @@ impl Node {
         let job = self.find(&evict.id)?;
         let here = job.holder().is_some_and(|(_, granted)| granted.node == self.id) && job.status() == Status::Granted;
         if !here {
-            return Err(Error::new(Code::NotFound, "no run of that job is on this node").hint("see: rhizome job show ID"));
+            return Err(
+                Error::new(Code::NotFound, "no run of that job is on this node").hint("see: rhizome job show ID")
+            );
         }
         self.claims.send(Event::Evict { job: job.id, grace: Millis(grace) });
         Ok(self.view_of(&Caller::Owner, job.id).await?.summary)
@@ -366,16 +371,16 @@ impl Node {
 
 /// The report that counts: the settled one, or else the newest that ended a run.
 pub fn effective(job: &Job) -> Option<&Report> {
-    job.settled_report().or_else(|| {
-        job.dones.values().rev().find(|report| report.outcome != RunOutcome::Released)
-    })
+    job.settled_report().or_else(|| job.dones.values().rev().find(|report| report.outcome != RunOutcome::Released))
 }
 
 /// The exit code of `rhizome run`, once the job is settled and its report is here.
 fn exit_code(job: &Job) -> Option<u8> {
     match job.settled?.outcome {
         Settlement::Result { .. } => job.settled_report().map(|report| report.outcome.exit_code()),
-        Settlement::Cancelled | Settlement::Lost { .. } | Settlement::Expired | Settlement::Superseded { .. } => Some(125),
+        Settlement::Cancelled | Settlement::Lost { .. } | Settlement::Expired | Settlement::Superseded { .. } => {
+            Some(125)
+        }
     }
 }
 

@@ -39,7 +39,13 @@ impl Node {
     ///
     /// # Errors
     /// When there is no such job, it has not run, or its log cannot be had now.
-    pub async fn logs(self: &Arc<Self>, caller: &Caller, id: &str, offset: u64, follow: Follow) -> Result<Pieces, Error> {
+    pub async fn logs(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &str,
+        offset: u64,
+        follow: Follow,
+    ) -> Result<Pieces, Error> {
         caller.require(Scope::ReadJobs)?;
         let job = self.find(id)?;
         let Some((token, granted)) = job.holder() else {
@@ -86,7 +92,8 @@ pub async fn local(node: &Arc<Node>, job: JobId, token: Token, from: u64, follow
             return Ok(from_run(node.runs.directory(run), from, follow));
         }
         let waits = node.known_job(job).is_some_and(|job| {
-            job.status() == Status::Granted && job.holder().is_some_and(|(at, granted)| at == token && granted.node == node.id)
+            job.status() == Status::Granted
+                && job.holder().is_some_and(|(at, granted)| at == token && granted.node == node.id)
         });
         if follow == Follow::No || !waits {
             return Err(Error::new(Code::Gone, "the log of that run is not here"));

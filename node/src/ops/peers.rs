@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use cobs::id::NodeId;
 
+use super::Caller;
 use super::error::{Code, Error};
 use super::jobs::storage;
 use super::types::{Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant};
-use super::Caller;
 use crate::node::Node;
 use crate::pairing;
 use crate::store::peers::Standing;
@@ -52,13 +52,17 @@ impl Node {
         }
         let peers = self.peer_map();
         let fits = |(node, peer): &(&NodeId, &crate::store::peers::Peer)| {
-            peer.alias.as_deref() == Some(text) || node.to_string() == text || (text.len() >= 8 && node.to_string().starts_with(text))
+            peer.alias.as_deref() == Some(text)
+                || node.to_string() == text
+                || (text.len() >= 8 && node.to_string().starts_with(text))
         };
         let found: Vec<NodeId> = peers.iter().filter(fits).map(|(node, _)| *node).collect();
         match found.as_slice() {
             [one] => Ok(*one),
             [] => Err(Error::new(Code::NotFound, format!("there is no peer '{text}'")).hint("see: rhizome peers")),
-            _ => Err(Error::new(Code::Ambiguous, format!("several peers are called '{text}'")).hint("give the node id")),
+            _ => {
+                Err(Error::new(Code::Ambiguous, format!("several peers are called '{text}'")).hint("give the node id"))
+            }
         }
     }
 

@@ -234,7 +234,9 @@ impl Follower {
             waits_for: self.node.waits_for(job),
         };
         let same = self.last.as_ref().is_some_and(|last| {
-            last.status == status.status && last.token == status.token && (status.status != "queued" || last.waits_for == status.waits_for)
+            last.status == status.status
+                && last.token == status.token
+                && (status.status != "queued" || last.waits_for == status.waits_for)
         });
         if same {
             return Ok(());

@@ -343,7 +343,9 @@ fn leaves(path: &str) -> bool {
 fn scoped_key(caller: &Caller, key: &str) -> Result<ScopedKey, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::new(Code::BadRequest, error.to_string());
     let token = match caller {
-        Caller::Token { name, .. } => name.parse().map_err(|error: crate::store::tokens::TokenNameError| bad(&error))?,
+        Caller::Token { name, .. } => {
+            name.parse().map_err(|error: crate::store::tokens::TokenNameError| bad(&error))?
+        }
         Caller::Owner | Caller::Anonymous => TokenName::node(),
     };
     let key: IdempotencyKey =

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Caller;
 use super::error::{Code, Error};
 use super::jobs::storage;
 use super::types::{ConfigValue, TokenCreate, TokenCreated, TokenInfo};
-use super::Caller;
 use crate::clock::{rfc3339, unix_now};
 use crate::node::Node;
 use crate::store::StoreError;
@@ -56,7 +56,8 @@ impl Node {
         }
         let name = name(&create.name)?;
         let now = unix_now();
-        let token = NewToken { name, scopes: create.scopes, expires: create.expires_in_ms.map(|span| now.plus_ms(span)) };
+        let token =
+            NewToken { name, scopes: create.scopes, expires: create.expires_in_ms.map(|span| now.plus_ms(span)) };
         let state = Arc::clone(&self.state);
         let made = tokio::task::spawn_blocking(move || state.create_token(&token, now)).await;
         let made = made.map_err(|error| Error::new(Code::Internal, error.to_string()))?;

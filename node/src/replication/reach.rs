@@ -11,7 +11,11 @@ impl Replication {
     /// The peers with a session.
     pub fn connected(&self) -> BTreeSet<NodeId> {
         let sessions = self.sessions().unwrap_or_default();
-        sessions.iter().filter(|session| session.status == SessionStatus::Connected).map(|session| session.peer).collect()
+        sessions
+            .iter()
+            .filter(|session| session.status == SessionStatus::Connected)
+            .map(|session| session.peer)
+            .collect()
     }
 
     /// As [`Replication::connect_to`], for a `host:port`; nothing is done for a peer that is connected already.

@@ -102,11 +102,8 @@ fn a_graphics_driver_is_read_or_its_failure_told() {
     let home = tempfile::tempdir().unwrap();
     let read = |defines: &[&str]| Driver::open(Some(fake(home.path(), defines).as_os_str())).sample();
     let blank = GpuDevice { name: None, memory_bytes: None, memory_free_bytes: None };
-    let whole = GpuDevice {
-        name: Some("Fake 24G".into()),
-        memory_bytes: Some(24 << 30),
-        memory_free_bytes: Some(23 << 30),
-    };
+    let whole =
+        GpuDevice { name: Some("Fake 24G".into()), memory_bytes: Some(24 << 30), memory_free_bytes: Some(23 << 30) };
     let devices = |first: &GpuDevice| Gpus::Devices { devices: vec![first.clone(), blank.clone()] };
     assert_eq!(read(&["INIT_ERROR=0", "COUNT_ERROR=0"]), devices(&whole));
     let partial = GpuDevice { memory_bytes: None, memory_free_bytes: None, ..whole };

@@ -30,9 +30,7 @@ pub struct StartCost {
 
 /// Measures `samples` starts of each, interleaved; runs in directories of their own below `scratch`.
 pub fn start_cost(sandbox: &Sandbox, scratch: &Path, samples: usize) -> io::Result<Vec<StartCost>> {
-    (0..samples)
-        .map(|_| Ok(StartCost { supervised: supervised(sandbox, scratch)?, bare: bare(sandbox)? }))
-        .collect()
+    (0..samples).map(|_| Ok(StartCost { supervised: supervised(sandbox, scratch)?, bare: bare(sandbox)? })).collect()
 }
 
 fn supervised(sandbox: &Sandbox, scratch: &Path) -> io::Result<Duration> {
@@ -42,8 +40,7 @@ fn supervised(sandbox: &Sandbox, scratch: &Path) -> io::Result<Duration> {
     let Waited::Ended(_) = run.wait(Some(START_WAIT)).map_err(io::Error::other)? else {
         return Err(io::Error::other("the measured run did not end"));
     };
-    let LogEvent::Chunk(chunk) =
-        run.logs(0).and_then(|mut log| log.next(Duration::ZERO)).map_err(io::Error::other)?
+    let LogEvent::Chunk(chunk) = run.logs(0).and_then(|mut log| log.next(Duration::ZERO)).map_err(io::Error::other)?
     else {
         return Err(io::Error::other("the measured run said nothing"));
     };

@@ -6,7 +6,8 @@ use scheduler::runner::measure::start_cost;
 
 use crate::harness::{Tests, sandbox};
 
-pub const TESTS: Tests = &[("cost::a_start_costs_little_more_than_bubblewrap", a_start_costs_little_more_than_bubblewrap)];
+pub const TESTS: Tests =
+    &[("cost::a_start_costs_little_more_than_bubblewrap", a_start_costs_little_more_than_bubblewrap)];
 
 fn a_start_costs_little_more_than_bubblewrap() {
     // Interleaved, so that both meet the same noise; the figure itself is the benchmark's, this is a wide bound.

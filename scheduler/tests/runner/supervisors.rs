@@ -173,10 +173,8 @@ fn what_belongs_to_no_run_is_reaped() {
 fn a_missing_bubblewrap_is_told() {
     // A machine without it says so in the outcome and in the capability, and nothing hangs.
     let program = crate::harness::program();
-    let supervisor = scheduler::runner::sandbox::SupervisorCommand {
-        program,
-        args: vec![crate::harness::SUPERVISE.to_owned()],
-    };
+    let supervisor =
+        scheduler::runner::sandbox::SupervisorCommand { program, args: vec![crate::harness::SUPERVISE.to_owned()] };
     let mut config = scheduler::runner::sandbox::SandboxConfig::new(format!("test-{}", std::process::id()), supervisor);
     config.bubblewrap = "/nowhere/bwrap".into();
     let dir = tempfile::tempdir().unwrap();

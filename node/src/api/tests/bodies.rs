@@ -27,10 +27,39 @@ macro_rules! codes {
 }
 
 codes!(
-    BadRequest, Unauthorized, Forbidden, NotFound, Ambiguous, RepositoryNotFound, RepositoryUnreadable, CommitNotFound,
-    DirtyTree, NotPublished, Infeasible, PathEscapes, IdempotencyConflict, TooLarge, RateLimited, InvitationUsed,
-    InvitationExpired, WrongTransportKey, PeerUnreachable, NoLedger, NotDelegate, LedgerFull, Busy, NoDaemon,
-    AlreadyRunning, PortInUse, NewerVersion, StateCorrupt, Config, Storage, Locked, Gone, Internal,
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Ambiguous,
+    RepositoryNotFound,
+    RepositoryUnreadable,
+    CommitNotFound,
+    DirtyTree,
+    NotPublished,
+    Infeasible,
+    PathEscapes,
+    IdempotencyConflict,
+    TooLarge,
+    RateLimited,
+    InvitationUsed,
+    InvitationExpired,
+    WrongTransportKey,
+    PeerUnreachable,
+    NoLedger,
+    NotDelegate,
+    LedgerFull,
+    Busy,
+    NoDaemon,
+    AlreadyRunning,
+    PortInUse,
+    NewerVersion,
+    StateCorrupt,
+    Config,
+    Storage,
+    Locked,
+    Gone,
+    Internal,
 );
 
 /// Every code has an error status, a title and a word of its own.
@@ -111,7 +140,10 @@ async fn streams_a_log_as_lines() {
     let id = rig.job(&["say", "hello"]).await;
     let answer = rig.owner(Method::GET, &format!("/v1/jobs/{id}/logs?offset=6"), "").await;
     assert_eq!(answer.header("content-type"), "application/x-ndjson");
-    assert_eq!(answer.json(), json!({ "offset": 6, "stream": "err", "ts": "2026-01-02T03:04:05.678Z", "base64": "//4K" }));
+    assert_eq!(
+        answer.json(),
+        json!({ "offset": 6, "stream": "err", "ts": "2026-01-02T03:04:05.678Z", "base64": "//4K" })
+    );
     let lost = rig.job(&["lose"]).await;
     let answer = rig.owner(Method::GET, &format!("/v1/jobs/{lost}/logs"), "").await;
     assert_eq!(answer.json()["code"], "gone");

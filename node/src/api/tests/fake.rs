@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use cobs::digest::{Blob, Digest};
-use cobs::id::{CommitId, Epoch, JobId, NodeId, RepoId, RevisionId, Seq, Term};
-use cobs::job::action::Create;
+use cobs::id::{CommitId, JobId, NodeId, RepoId};
 use cobs::job::outcome::{Outcome, RunOutcome};
-use cobs::job::spec::{Source, Spec};
-use cobs::job::state::{EpochOpened, Job, Status};
+use cobs::job::spec::Source;
+use cobs::job::state::{Job, Status};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -46,6 +45,12 @@ pub struct Fake {
     keys: Mutex<BTreeMap<String, JobId>>,
     /// Told when the stream of a `flood` is dropped.
     pub flooded: Arc<Notify>,
+    /// Told when the first message of a stream was taken.
+    pub followed: Arc<Notify>,
+    /// From where streams were asked for.
+    pub since: Mutex<Vec<Option<u64>>>,
+    /// What the artifact has become, of the same length.
+    pub spoiled: Mutex<Option<&'static [u8]>>,
 }
 
 struct Flood(Arc<Notify>);
@@ -61,7 +66,7 @@ struct Held {
     cancelled: watch::Sender<Option<String>>,
 }
 
-pub fn node_id() -> NodeId {
+fn node_id() -> NodeId {
     NODE.parse().unwrap()
 }
 
@@ -142,9 +147,15 @@ impl Fake {
 
     pub async fn explain(&self, caller: &Caller, id: &str) -> Result<Explain, Error> {
         caller.require(Scope::ReadJobs)?;
-        let id = self.find(id)?;
-        let waits_for = String::from("nothing");
-        Ok(Explain { id, waits_for, arbiter: node_id(), nodes: Vec::new(), ignored: BTreeMap::new(), alarms: Vec::new() })
+        let (id, waits_for) = (self.find(id)?, String::from("nothing"));
+        Ok(Explain {
+            id,
+            waits_for,
+            arbiter: node_id(),
+            nodes: Vec::new(),
+            ignored: BTreeMap::new(),
+            alarms: Vec::new(),
+        })
     }
 
     pub async fn cancel(&self, caller: &Caller, id: &str, request: CancelRequest) -> Result<JobView, Error> {
@@ -191,17 +202,19 @@ impl Fake {
         first.extend(pieces.map(|(piece, seq)| message(StreamKind::Log, serde_json::to_value(piece).unwrap(), seq)));
         let seq = first.len() as u64 + 1;
         let last = message(StreamKind::Result, serde_json::to_value(self.view(id)).unwrap(), seq);
+        held(&self.since).push(since);
+        let followed = Arc::clone(&self.followed);
         let mut cancelled = held(&self.jobs)[&id].cancelled.subscribe();
         let waits = self.command(id) == ["wait"];
         let last = stream::once(async move {
+            // asked for the last: all before was taken
+            followed.notify_one();
             if waits {
                 cancelled.wait_for(Option::is_some).await.unwrap();
             }
             last
         });
-        let after = move |message: &StreamMessage| {
-            std::future::ready(message.payload["seq"].as_u64() > since)
-        };
+        let after = move |message: &StreamMessage| std::future::ready(message.payload["seq"].as_u64() > since);
         Ok(stream::iter(first).chain(last).filter(after).boxed())
     }
 
@@ -222,7 +235,8 @@ impl Fake {
         if path != ARTIFACT.0 {
             return Err(Error::new(Code::NotFound, format!("the job left no file '{path}'")));
         }
-        let pieces: Vec<_> = ARTIFACT.1.chunks(5).map(|piece| Ok(Bytes::from_static(piece))).collect();
+        let content = held(&self.spoiled).unwrap_or(ARTIFACT.1);
+        let pieces: Vec<_> = content.chunks(5).map(|piece| Ok(Bytes::from_static(piece))).collect();
         Ok((artifact(), stream::iter(pieces).boxed()))
     }
 
@@ -282,6 +296,11 @@ impl Fake {
         Ok(vec![ConfigValue { key, value, from }])
     }
 
+    /// The newest job.
+    pub fn last(&self) -> Option<JobId> {
+        held(&self.jobs).keys().next_back().copied()
+    }
+
     /// What was submitted, to see what the surface made of it.
     pub fn submitted(&self, id: JobId) -> Submit {
         held(&self.jobs)[&id].submit.clone()
@@ -303,25 +322,14 @@ impl Fake {
 
     fn pieces(&self, id: JobId) -> Vec<LogPiece> {
         let command = self.command(id);
-        let piece = |offset, stream: &str, text: Option<String>, base64: Option<String>| LogPiece {
-            offset,
-            stream: stream.to_owned(),
-            ts: TS.to_owned(),
-            text,
-            base64,
-        };
-        match command.first().map(String::as_str) {
-            Some("say") => {
-                let text = format!("{}\n", command[1..].join(" "));
-                let after = text.len() as u64;
-                vec![
-                    piece(0, "out", Some(text), None),
-                    // not UTF-8
-                    piece(after, "err", None, Some(String::from("//4K"))),
-                ]
-            }
-            _ => Vec::new(),
+        if command.first().is_none_or(|word| word != "say") {
+            return Vec::new();
         }
+        let text = format!("{}\n", command[1..].join(" "));
+        // the second is not UTF-8
+        let second = json!({ "offset": text.len(), "stream": "err", "ts": TS, "base64": "//4K" });
+        let pieces = json!([{ "offset": 0, "stream": "out", "ts": TS, "text": text }, second]);
+        serde_json::from_value(pieces).unwrap()
     }
 
     fn view(&self, id: JobId) -> JobView {
@@ -353,32 +361,16 @@ impl Fake {
 }
 
 fn state(id: JobId, submit: &Submit) -> Job {
-    let create = Create {
-        version: cobs::JOB_VERSION,
-        spec: Spec::command(submit.command.clone()),
-        nonce: "0".repeat(32),
-        queue: String::from("default"),
-        mode: submit.mode,
-        arbiters: vec![node_id()],
-        workers: vec![node_id()],
-        grant: None,
-    };
-    Job {
-        id,
-        author: node_id(),
-        pin: RevisionId("22".repeat(20).parse().unwrap()),
-        create,
-        bids: BTreeMap::new(),
-        epochs: vec![EpochOpened { epoch: Epoch(0), arbiter: node_id(), last: Term(0), by: None }],
-        grants: BTreeMap::new(),
-        dones: BTreeMap::new(),
-        self_started: BTreeMap::new(),
-        cancels: BTreeMap::new(),
-        settled: None,
-        other_settles: Vec::new(),
-        last_seq: BTreeMap::from([(node_id(), Seq(0))]),
-        ignored: BTreeMap::new(),
-    }
+    let create = json!({
+        "version": cobs::JOB_VERSION, "nonce": "0".repeat(32), "queue": "default", "mode": submit.mode,
+        "arbiters": [NODE], "workers": [NODE], "spec": { "type": "command", "command": submit.command },
+    });
+    let state = json!({
+        "id": id, "author": NODE, "pin": "22".repeat(20), "create": create, "bids": {}, "grants": [], "dones": [],
+        "epochs": [{ "epoch": 0, "arbiter": NODE, "last": 0, "by": null }], "cancels": {}, "settled": null,
+        "otherSettles": [], "lastSeq": { NODE: 0 }, "ignored": {},
+    });
+    serde_json::from_value(state).unwrap()
 }
 
 fn digest(bytes: &[u8]) -> Digest {
@@ -391,15 +383,9 @@ fn artifact() -> Artifact {
 }
 
 fn peer(grants: BTreeSet<PeerGrant>) -> Peer {
-    Peer {
-        node: node_id(),
-        alias: String::from("alpha"),
-        state: String::from("approved"),
-        grants,
-        transport_key: None,
-        linked: true,
-        replicating: true,
-        addresses: vec![String::from("127.0.0.1:8776")],
-        capacity: None,
-    }
+    let peer = json!({
+        "node": NODE, "alias": "alpha", "state": "approved", "grants": grants, "transportKey": null, "linked": true,
+        "replicating": true, "addresses": ["127.0.0.1:8776"],
+    });
+    serde_json::from_value(peer).unwrap()
 }

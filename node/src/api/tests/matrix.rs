@@ -26,7 +26,7 @@ const ROWS: &[(Method, &str, For, &str)] = &[
     (Method::GET, "/metrics", For::Readers, ""),
     (Method::GET, "/pods", For::Readers, ""),
     (Method::POST, "/schedule", For::Writers, JOB),
-    (Method::POST, "/evict", For::Writers, r#"{"id":"0"}"#),
+    (Method::POST, "/evict", For::Writers, r#"{"id":"{id}"}"#),
     (Method::GET, "/v1/jobs", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}/explain", For::Readers, ""),
@@ -79,7 +79,7 @@ async fn tokens_open_what_their_scopes_name() {
             if let Some(token) = caller {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
-            let answer = rig.tcp(request.body((*body).to_owned()).unwrap()).await;
+            let answer = rig.tcp(request.body(body.replace("{id}", &id)).unwrap()).await;
             let what = format!("{method} {path} by {caller:?}: {answer:?}");
             match expected(caller, *whose) {
                 Some(status) => {
@@ -101,7 +101,7 @@ async fn the_owner_may_do_everything() {
     let id = rig.job(&["true"]).await;
     for (method, path, _, body) in ROWS.iter().filter(|(_, path, ..)| *path != "/stream/{id}") {
         let target = path.replace("{id}", &id).replace("{*path}", "out/result.txt").replace("{name}", "ci");
-        let answer = rig.owner(method.clone(), &target.replace("{peer}", "alpha"), body).await;
+        let answer = rig.owner(method.clone(), &target.replace("{peer}", "alpha"), &body.replace("{id}", &id)).await;
         assert!(answer.status < 300, "{method} {path}: {answer:?}");
     }
 }

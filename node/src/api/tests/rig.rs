@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::fake::Fake;
@@ -25,8 +26,9 @@ pub struct Rig {
     pub socket: PathBuf,
     pub node: Arc<Fake>,
     pub stop: CancellationToken,
-    _stop: DropGuard,
-    _home: TempDir,
+    pub home: TempDir,
+    owner: JoinHandle<()>,
+    guard: DropGuard,
 }
 
 /// What came back.
@@ -65,9 +67,20 @@ impl Rig {
         let door = bind_unix(&socket).await.unwrap();
         let listener = bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve_unix(door, Arc::clone(&node), settings.clone(), stop.clone()));
+        let owner = tokio::spawn(serve_unix(door, Arc::clone(&node), settings.clone(), stop.clone()));
         tokio::spawn(serve_tcp(listener, Arc::clone(&node), settings, stop.clone()));
-        Self { address, socket, node, _stop: stop.clone().drop_guard(), stop, _home: home }
+        Self { address, socket, node, guard: stop.clone().drop_guard(), stop, home, owner }
+    }
+
+    /// Another daemon takes the place of this one, on the unix socket, with what it knew.
+    pub async fn restart(&mut self) {
+        self.stop.cancel();
+        (&mut self.owner).await.unwrap();
+        self.stop = CancellationToken::new();
+        self.guard = self.stop.clone().drop_guard();
+        let door = bind_unix(&self.socket).await.unwrap();
+        let (node, stop) = (Arc::clone(&self.node), self.stop.clone());
+        self.owner = tokio::spawn(serve_unix(door, node, Settings::default(), stop));
     }
 
     /// A request as the owner, over the unix socket.
@@ -80,12 +93,6 @@ impl Rig {
     /// Any request at all, over TCP.
     pub async fn tcp(&self, request: Request<String>) -> Answer {
         exchange(TcpStream::connect(self.address).await.unwrap(), request).await
-    }
-
-    /// A request with a token over TCP, from a program that behaves.
-    pub async fn token(&self, token: &str, method: Method, target: &str, body: &str) -> Answer {
-        self.tcp(self.request(method, target).header("authorization", format!("Bearer {token}")).body(body.into()).unwrap())
-            .await
     }
 
     /// The beginning of a request that names the right host.

@@ -192,8 +192,13 @@ pub struct LimitOptions {
     #[arg(long, value_name = "SIZE", value_parser = byte_count, help_heading = "Limits (those named are strict)")]
     pub log_limit: Option<u64>,
     /// Limits that a machine may leave unenforced
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum,
-        help_heading = "Limits (those named are strict)")]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_enum,
+        help_heading = "Limits (those named are strict)"
+    )]
     pub best_effort: Vec<LimitName>,
 }
 
@@ -274,7 +279,6 @@ macro_rules! typed {
     ($(#[$doc:meta])* $name:ident for $target:ty { $($variant:ident),* }) => {
         $(#[$doc])*
         #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        #[expect(missing_docs, reason = "the help shows the names, which are those of the wire")]
         pub enum $name { $($variant),* }
 
         impl From<$name> for $target {

@@ -203,7 +203,7 @@ fn peers_and_settings_are_kept_over_a_restart() {
     let state = State::create(&path).unwrap();
     let peer = Peer {
         alias: Some("box".into()),
-        transport_key: Some(TransportKey([9; 32])),
+        transport_key: Some(TransportKey::from_bytes([9; 32])),
         link_addresses: vec!["box:8777".into()],
         radicle_addresses: vec!["box:8776".into()],
         grants: BTreeSet::from([Grant::Read]),

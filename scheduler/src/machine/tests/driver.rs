@@ -182,7 +182,8 @@ impl World {
         if let Some(deadline) = deadline {
             self.watch(id, run, deadline);
         }
-        let lasts = if self.random.percent(70) { self.random.between(5, 4_000) } else { self.random.between(5, 30_000) };
+        let lasts =
+            if self.random.percent(70) { self.random.between(5, 4_000) } else { self.random.between(5, 30_000) };
         let code = u8::try_from(self.random.between(0, 1)).expect("a bit");
         self.after(lasts, Occur::RunEnds { node: id, run, report: report(RunOutcome::Exited { code }) });
     }

@@ -33,22 +33,74 @@ pub struct Faults {
 #[derive(Clone, Debug)]
 pub enum Occur {
     /// For the machine of that life of the node.
-    Event { node: NodeId, life: u32, event: Event },
-    Replicated { to: NodeId, author: NodeId, upto: usize },
-    Message { from: NodeId, to: NodeId, message: Message },
-    Durable { node: NodeId, life: u32, job: JobId, kind: Asked, action: Action },
-    Noted { node: NodeId, life: u32, job: JobId, token: Token },
+    Event {
+        node: NodeId,
+        life: u32,
+        event: Event,
+    },
+    Replicated {
+        to: NodeId,
+        author: NodeId,
+        upto: usize,
+    },
+    Message {
+        from: NodeId,
+        to: NodeId,
+        message: Message,
+    },
+    Durable {
+        node: NodeId,
+        life: u32,
+        job: JobId,
+        kind: Asked,
+        action: Action,
+    },
+    Noted {
+        node: NodeId,
+        life: u32,
+        job: JobId,
+        token: Token,
+    },
     /// The supervisor looks at the deadline.
-    KillCheck { node: NodeId, run: RunId },
-    RunEnds { node: NodeId, run: RunId, report: RunReport },
-    Crash { node: NodeId },
-    Boot { node: NodeId },
-    Cut { a: NodeId, b: NodeId },
-    Heal { a: NodeId, b: NodeId },
-    Submit { job: JobId, author: NodeId, root: Action },
-    Cancel { job: JobId },
-    Evict { node: NodeId, job: JobId },
-    Lie { from: NodeId, to: NodeId },
+    KillCheck {
+        node: NodeId,
+        run: RunId,
+    },
+    RunEnds {
+        node: NodeId,
+        run: RunId,
+        report: RunReport,
+    },
+    Crash {
+        node: NodeId,
+    },
+    Boot {
+        node: NodeId,
+    },
+    Cut {
+        a: NodeId,
+        b: NodeId,
+    },
+    Heal {
+        a: NodeId,
+        b: NodeId,
+    },
+    Submit {
+        job: JobId,
+        author: NodeId,
+        root: Action,
+    },
+    Cancel {
+        job: JobId,
+    },
+    Evict {
+        node: NodeId,
+        job: JobId,
+    },
+    Lie {
+        from: NodeId,
+        to: NodeId,
+    },
 }
 
 /// A run that is alive.
