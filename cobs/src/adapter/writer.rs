@@ -247,7 +247,7 @@ pub struct WriterHandle {
 
 /// What goes through the queue.
 pub(crate) enum Message {
-    Draft(Draft, Reply),
+    Draft(Box<Draft>, Reply),
     Stop,
 }
 
@@ -280,7 +280,7 @@ impl Writer {
 impl WriterHandle {
     /// Queues a draft. Never blocks; `reply` is called exactly once.
     pub fn submit(&self, draft: Draft, reply: Reply) {
-        match self.queue.try_send(Message::Draft(draft, reply)) {
+        match self.queue.try_send(Message::Draft(Box::new(draft), reply)) {
             Ok(()) => {}
             Err(TrySendError::Full(Message::Draft(_, reply))) => reply(Err(WriteError::Busy)),
             Err(TrySendError::Disconnected(Message::Draft(_, reply))) => reply(Err(WriteError::Stopped)),

@@ -158,19 +158,37 @@ fn commits_of_a_stranger_below_ones_own_do_not_starve_ones_own() {
     let home = Home::new();
     let (writer, stranger) = (home.writer(), key(9));
     let job = home.job(&writer, 1, &[home.node()], 0);
+    operation(&writer, home.append(cancel(job)));
     let own = operation(&writer, home.append(bid(job, 1)));
     let repo = home.repo();
     let mut tip = job.0;
     for seq in 0..WALK_COMMITS_MAX as u32 + 10 {
         tip = sign(&repo, &stranger, vec![tip], &bid(job, 1).with_seq(Seq(seq)));
     }
-    let merged = sign(&repo, &home.key, vec![tip, own.commit], &bid(job, 2).with_seq(Seq(2)));
+    let merged = sign(&repo, &home.key, vec![tip, own.commit], &bid(job, 2).with_seq(Seq(3)));
     publish(&repo, &home.node(), job, merged);
     let read = home.read(job).unwrap();
     assert_eq!(read.job.bids[&home.node()].score, 2);
-    assert_eq!(read.job.last_seq[&home.node()], Seq(2));
+    assert_eq!(read.job.last_seq[&home.node()], Seq(3));
+    assert_eq!(read.job.cancels.len(), 1, "the oldest of our own is reached");
     assert!(read.reading.history.len() > 100, "the stranger's were met");
-    assert_eq!(operation(&writer, home.append(bid(job, 3))).seq, Seq(3));
+    assert_eq!(operation(&writer, home.append(bid(job, 3))).seq, Seq(4));
+}
+
+#[test]
+fn a_signature_over_another_tree_names_no_author() {
+    let home = Home::new();
+    let (writer, worker) = (home.writer(), key(2));
+    let job = home.job(&writer, 1, &[home.node(), node(&worker)], 1);
+    let repo = home.repo();
+    let tree = |id: cobs::id::Oid| repo.backend.find_commit(id.into()).unwrap().tree_id().to_string();
+    let own = *home.read(job).unwrap().reading.tips[&home.node()].first().unwrap();
+    let wanted = sign(&repo, &worker, vec![job.0], &grant(job, 1, node(&worker)));
+    let forged = copy(&repo, own, |text| text.replace(&tree(own), &tree(wanted)));
+    publish(&repo, &node(&worker), job, forged);
+    let read = home.read(job).unwrap();
+    assert!(read.job.grants.is_empty());
+    assert_eq!(read.reading.unreadable, 1);
 }
 
 #[test]

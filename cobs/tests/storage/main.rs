@@ -1,5 +1,7 @@
 //! The adapter on real Radicle storage: temporary homes, several keys in one storage, no network.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test as the tests themselves do")]
+
 mod archiving;
 mod crash;
 mod forgeries;

@@ -36,7 +36,7 @@ fn malformed_operations_are_counted_and_no_more() {
     let repo = home.repo();
     let mut tip = job.0;
     let two = vec![bid(job, 1).encode(), bid(job, 2).encode()];
-    let odd = "é".repeat(19) + "aé"; // 40 bytes, where 40 digits are expected
+    let odd = "é".repeat(18) + "aéa"; // 40 bytes, where 40 digits are expected
     let alien = serde_json::json!({"type": "bid", "job": odd, "seq": 0, "score": 1}).to_string().into_bytes();
     for contents in [vec![b"not json".to_vec()], two, vec![vec![b' '; ACTION_BYTES_MAX + 1]], vec![alien]] {
         tip = store(&repo, &worker, None, vec![tip], contents);

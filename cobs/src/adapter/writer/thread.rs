@@ -76,7 +76,7 @@ impl<S: Signer> Worker<S> {
         let mut next = first;
         loop {
             match next {
-                Some(Message::Draft(draft, reply)) => batch.push((draft, reply)),
+                Some(Message::Draft(draft, reply)) => batch.push((*draft, reply)),
                 Some(Message::Stop) | None => return Woken::Last(batch),
             }
             if batch.len() == BATCH_DRAFTS_MAX {
