@@ -134,7 +134,10 @@ async fn invite(client: &Client, options: InviteOptions, format: Format) -> Resu
 
 /// Over the daemon where one runs; else without.
 async fn join(client: &Client, place: &Place, options: JoinOptions, format: Format) -> Result<(), Failure> {
-    let join = Join { link: options.link.clone(), grants: granted(options.grant.clone()) };
+    let arbiter = local::arbiter(&options, format);
+    let options = JoinOptions { arbiter, ..options };
+    let arbiter = options.arbiter.map(Into::into).unwrap_or_default();
+    let join = Join { link: options.link.clone(), grants: granted(options.grant.clone()), arbiter };
     let joined = match client.connect().await {
         Ok(_) => client.send::<Joined>(Method::POST, "/v1/join", &join).await?,
         Err(failure) if failure.code() == Some(Code::NoDaemon) => local::join(place, options).await?,

@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    for name in ["GIT_COMMITTER_DATE", "RAD_COMMIT_TIME"] {
+        // SAFETY: no other thread exists yet. Radicle takes these for the time of what it signs, and panics at odd ones.
+        unsafe { std::env::remove_var(name) };
+    }
     node::cli::main(std::env::args_os())
 }

@@ -298,13 +298,13 @@ impl Node {
 
     /// Where peers reach the direct link: what the config adds first, then where it listens.
     pub fn link_addresses(&self) -> Vec<String> {
-        let own = self.link().map(|link| link.local_addresses().iter().map(ToString::to_string).collect::<Vec<_>>());
-        self.config.link.addresses.iter().cloned().chain(own.into_iter().flatten()).collect()
+        let own = self.link().map(|link| crate::pairing::reachable(link.local_addresses())).unwrap_or_default();
+        self.config.link.addresses.iter().cloned().chain(own).collect()
     }
 
     /// Where peers reach the Radicle node.
     pub fn radicle_addresses(&self) -> Vec<String> {
-        self.replication.local_addresses().iter().map(ToString::to_string).collect()
+        crate::pairing::reachable(&self.replication.local_addresses())
     }
 
     /// Tells the machine whose jobs may run here.

@@ -2,6 +2,7 @@
 //! of the ledger and each a peer of the other. What each may do to the other is the word of each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::link::{self, Caller, LinkError, LinkIdentity, PeerAddress};
 use crate::node::Node;
 use crate::ops::error::{Code, Error};
 use crate::ops::jobs::storage;
-use crate::ops::types::{Invitation, Invite, Join, Joined, PeerGrant};
+use crate::ops::types::{Arbiter, Invitation, Invite, Join, Joined, PeerGrant};
 use crate::peering::Refusal;
 use crate::store::UnixMs;
 use crate::store::invitations::{self, Redemption};
@@ -234,8 +235,9 @@ pub async fn join(node: &Arc<Node>, join: Join) -> Result<Joined, Error> {
     let joiner = Arc::clone(node);
     let grants = join.grants.clone();
     let remembered = welcome.clone();
+    let arbiter = join.arbiter;
     let task = tokio::task::spawn_blocking(move || {
-        remember(&joiner.state, &remembered, grants)?;
+        remember(&joiner.state, &remembered, grants, arbiter)?;
         joiner.peers_changed();
         joiner.take_ledger(remembered.ledger);
         Ok::<_, Error>(())
@@ -311,15 +313,21 @@ fn dial_error(address: &str, error: &LinkError) -> Error {
 ///
 /// # Errors
 /// When the state cannot be written.
-pub fn remember(state: &Store, welcome: &Welcome, grants: BTreeSet<PeerGrant>) -> Result<(), Error> {
+pub fn remember(state: &Store, welcome: &Welcome, grants: BTreeSet<PeerGrant>, arbiter: Arbiter) -> Result<(), Error> {
     let mut grants = grants;
     grants.insert(PeerGrant::Read);
+    if arbiter == Arbiter::Inviter {
+        grants.insert(PeerGrant::Arbitrate);
+    }
     let peer = peer_of(&welcome.inviter, grants, Standing::Approved);
     state.put_peer(&welcome.inviter.node, &peer).map_err(|error| storage(&error))?;
     let ledger = welcome.ledger;
     let change = |settings: &mut crate::store::settings::Settings| {
         settings.ledgers.insert(ledger);
         settings.default_ledger.get_or_insert(ledger);
+        if arbiter == Arbiter::Inviter {
+            settings.arbiter = Some(welcome.inviter.node);
+        }
     };
     state.update_settings(change).map_err(|error| storage(&error))?;
     Ok(())
@@ -389,6 +397,24 @@ impl Introduction {
     pub fn offline(node: NodeId, alias: String, transport_key: TransportKey) -> Self {
         Self { node, alias, transport_key, link_addresses: Vec::new(), radicle_addresses: Vec::new() }
     }
+}
+
+/// The addresses by which others can reach what listens here: for a wildcard, this machine's own address towards the
+/// network, and loopback where there is no other.
+pub fn reachable(listening: &[SocketAddr]) -> Vec<String> {
+    let own = |address: &SocketAddr| {
+        if !address.ip().is_unspecified() {
+            return address.to_string();
+        }
+        let (any, far, loopback) = match address {
+            SocketAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            SocketAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9", IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        };
+        // connecting a datagram socket chooses a route and sends nothing; the addresses are reserved for documents
+        let route = UdpSocket::bind(any).and_then(|socket| socket.connect(far).and_then(|()| socket.local_addr()));
+        SocketAddr::new(route.map_or(loopback, |route| route.ip()), address.port()).to_string()
+    };
+    listening.iter().map(own).collect()
 }
 
 fn peer_of(introduction: &Introduction, grants: BTreeSet<PeerGrant>, standing: Standing) -> Peer {

@@ -17,7 +17,7 @@ use crate::daemon::state_error;
 use crate::link::LinkIdentity;
 use crate::ops::error::{Code, Error};
 use crate::ops::jobs::storage;
-use crate::ops::types::{Joined, PeerGrant};
+use crate::ops::types::{Arbiter, Joined, PeerGrant};
 use crate::pairing::{self, Introduction};
 use crate::runs::chain;
 use crate::store::StoreError;
@@ -199,6 +199,7 @@ pub async fn join_offline(
     wish: &Wish,
     link: &str,
     grants: BTreeSet<PeerGrant>,
+    arbiter: Arbiter,
     prompt: &(dyn Fn() -> Option<Passphrase> + Sync),
 ) -> Result<Joined, Error> {
     let (mut home, state, report) = prepare(place, wish, prompt)?;
@@ -207,7 +208,7 @@ pub async fn join_offline(
     let alias = place.config(Vec::new())?.config.node.alias.unwrap_or(report.alias);
     let own = Introduction::offline(home.public_key, alias, identity.key());
     let welcome = pairing::ask(&identity, &home, own, link).await?;
-    pairing::remember(&state, &welcome, grants.clone())?;
+    pairing::remember(&state, &welcome, grants.clone(), arbiter)?;
     for (peer, address) in welcome.radicle_peers() {
         let address =
             address.parse().map_err(|_| Error::new(Code::BadRequest, format!("'{address}' is no address")))?;

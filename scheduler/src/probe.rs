@@ -49,6 +49,11 @@ pub struct Probe {
     gpus: gpu::Driver,
 }
 
+/// Whether this machine runs on a battery.
+pub fn on_battery() -> bool {
+    power::on_battery(Path::new(POWER_SUPPLIES))
+}
+
 impl Probe {
     /// Opens the graphics driver, if there is one; takes some 10 ms.
     pub fn new(facts: Facts) -> Self {

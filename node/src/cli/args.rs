@@ -12,7 +12,8 @@ pub use self::job::{
     PublishChoice, RunOptions, SourceOptions, SubmitCommand, SubmitOptions,
 };
 pub use self::setup::{
-    DemoOptions, GrantName, GrantOptions, InitOptions, InviteOptions, JoinOptions, PeersVerb, TokenVerb, UpOptions,
+    ArbiterName, DemoOptions, GrantName, GrantOptions, InitOptions, InviteOptions, JoinOptions, PeersVerb, TokenVerb,
+    UpOptions,
 };
 
 /// The exit codes, as the help shows them.

@@ -8,7 +8,7 @@ use cobs::adapter::profile::Passphrase;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{DemoOptions, InitOptions, JoinOptions, UpOptions};
+use super::args::{ArbiterName, DemoOptions, InitOptions, JoinOptions, UpOptions};
 use super::exit::Failure;
 use super::output::Format;
 use crate::config::keys::KEYS;
@@ -93,7 +93,24 @@ async fn end_by_signal(stop: CancellationToken) {
 pub async fn join(place: &Place, options: JoinOptions) -> Result<Joined, Failure> {
     let wish = Wish { alias: options.alias, ledger: None };
     let grants = options.grant.into_iter().map(Into::into).collect();
-    Ok(setup::join_offline(place, &wish, &options.link, grants, &passphrase).await?)
+    let arbiter = options.arbiter.map(Into::into).unwrap_or_default();
+    Ok(setup::join_offline(place, &wish, &options.link, grants, arbiter, &passphrase).await?)
+}
+
+/// Who decides about this machine's jobs: as typed, or, on a battery, as answered.
+pub fn arbiter(options: &JoinOptions, format: Format) -> Option<ArbiterName> {
+    if options.arbiter.is_some() || !scheduler::probe::on_battery() {
+        return options.arbiter;
+    }
+    eprintln!("This machine runs on a battery. While it sleeps, nobody decides about its jobs.");
+    if format == Format::Json || !std::io::stdin().is_terminal() {
+        eprintln!("To let the inviter decide, which should be always on: --arbiter inviter");
+        return None;
+    }
+    eprint!("Let the inviter, which should be always on, decide about them? [y/N] ");
+    let mut answer = String::new();
+    let yes = std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y");
+    yes.then_some(ArbiterName::Inviter)
 }
 
 /// Shows the whole.

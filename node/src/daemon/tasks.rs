@@ -108,7 +108,10 @@ pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<Replication
                 Ok(event) => event,
                 Err(_) => {
                     for ledger in std::mem::take(&mut own) {
-                        node.block(move |node| node.scan(ledger, Origin::Live));
+                        node.block(move |node| {
+                            node.publish(ledger);
+                            node.scan(ledger, Origin::Live);
+                        });
                     }
                     continue;
                 }
@@ -161,6 +164,7 @@ impl Node {
         self.runs.adopt(&self.claims).map_err(|error| storage(&error))?;
         for ledger in self.ledgers() {
             self.replication.watch(ledger);
+            self.publish(ledger);
             self.scan(ledger, Origin::Start);
         }
         self.peers_changed();
@@ -189,6 +193,16 @@ impl Node {
         receiver.recv().ok();
     }
 
+    /// Signs what is stored and not signed: a crash may have left it, or another program signed beside us.
+    fn publish(&self, ledger: RepoId) {
+        let reply = move |result: Result<_, cobs::adapter::writer::WriteError>| {
+            if let Err(error) = result {
+                tracing::debug!(%ledger, %error, "nothing published");
+            }
+        };
+        self.writer.submit(Draft::Publish { ledger }, Box::new(reply));
+    }
+
     /// References of a ledger came from a peer. Blocks for a moment.
     fn fetched(self: &Arc<Self>, rid: RepoId, from: NodeId, names: &[String]) {
         if !self.ledgers().contains(&rid) {
@@ -199,9 +213,6 @@ impl Node {
             if let Some(job) = refs::job_of(name) {
                 self.follower.ask(Ask::Changed { ledger: rid, job });
             }
-        }
-        if names.iter().any(|name| refs::is_archive(name)) {
-            self.scan(rid, Origin::Live);
         }
         if names.iter().any(|name| refs::is_peer_record(name)) {
             self.read_records(rid);

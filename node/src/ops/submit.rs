@@ -194,13 +194,20 @@ impl Node {
 
     /// Who decides: the wish, or the config's, or this node.
     fn arbiter(&self, wish: Option<&str>) -> Result<NodeId, Error> {
-        let Some(wish) = wish else { return Ok(self.config.arbiter.unwrap_or(self.id)) };
+        let Some(wish) = wish else { return Ok(self.standing_arbiter()) };
         let node = self.resolve_peer(wish)?;
         if node != self.id && !self.grants(&node).contains(&Grant::Arbitrate) {
             let words = format!("{wish} may not arbitrate jobs of this node");
             return Err(Error::new(Code::Forbidden, words).hint(format!("rhizome peers grant {wish} arbitrate")));
         }
         Ok(node)
+    }
+
+    /// The config's arbiter, or the one chosen at a pairing while it may still arbitrate, or this node.
+    fn standing_arbiter(&self) -> NodeId {
+        let chosen = self.state.settings().unwrap_or_default().arbiter;
+        let chosen = chosen.filter(|node| self.grants(node).contains(&Grant::Arbitrate));
+        self.config.arbiter.or(chosen).unwrap_or(self.id)
     }
 
     /// Every node that may run this node's jobs, itself first.

@@ -574,6 +574,20 @@ pub struct Join {
     /// What the inviter may do here, besides reading.
     #[serde(default)]
     pub grants: BTreeSet<PeerGrant>,
+    /// Who decides about this node's jobs from now on.
+    #[serde(default)]
+    pub arbiter: Arbiter,
+}
+
+/// Who decides about the jobs of a node that joins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Arbiter {
+    /// The node itself, or whom it chose before.
+    #[default]
+    Unchanged,
+    /// The inviter, which is always on: the joiner may sleep.
+    Inviter,
 }
 
 /// A pairing that was made.

@@ -8,7 +8,7 @@ use cobs::id::RepoId;
 
 use crate::cli::quantity::span_ms;
 use crate::ops::Scope;
-use crate::ops::types::PeerGrant;
+use crate::ops::types::{Arbiter, PeerGrant};
 
 /// How `init` sets a machine up.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
@@ -55,9 +55,27 @@ pub struct JoinOptions {
     /// What people call this machine, where it is set up by this
     #[arg(long, value_name = "NAME")]
     pub alias: Option<String>,
-    /// The always-on machine that decides about this one's jobs, for a machine on a battery
-    #[arg(long, value_name = "NODE")]
-    pub arbiter: Option<String>,
+    /// Who decides about this machine's jobs: itself, or the inviter, which is always on; asked on a battery
+    #[arg(long, value_name = "WHO", value_enum)]
+    pub arbiter: Option<ArbiterName>,
+}
+
+/// Who decides about a joining machine's jobs, as it is typed.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArbiterName {
+    /// The machine itself
+    Itself,
+    /// The inviter, so that this machine may sleep
+    Inviter,
+}
+
+impl From<ArbiterName> for Arbiter {
+    fn from(name: ArbiterName) -> Self {
+        match name {
+            ArbiterName::Itself => Self::Unchanged,
+            ArbiterName::Inviter => Self::Inviter,
+        }
+    }
 }
 
 /// What to do with peers.
