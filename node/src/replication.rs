@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use cobs::adapter::profile::{NodeHome, ProfileError};
 use cobs::adapter::repository::{self, RepositoryFault};
-use cobs::id::RepoId;
+use cobs::id::{NodeId, RepoId};
 use radicle::node::Handle as _;
 use radicle::node::policy::Scope;
 use thiserror::Error;
@@ -203,7 +203,8 @@ impl Replication {
 
     /// Tells the connected peers who may fetch `rid` where our references stand. Costs 1 to 3 ms.
     pub fn announce(&self, rid: RepoId) -> Result<(), ReplicationError> {
-        self.shared.announce(rid)
+        let us = lock(&self.shared.home).public_key;
+        self.shared.announce(rid, us)
     }
 
     /// Takes part in the replication of `rid` with scope `all`, and tells connected peers that we are interested.
@@ -236,9 +237,8 @@ impl Shared {
         lock(&self.running).as_ref().map(|running| running.handle.clone()).ok_or(ReplicationError::Stopped)
     }
 
-    fn announce(&self, rid: RepoId) -> Result<(), ReplicationError> {
-        let us = lock(&self.home).public_key;
-        self.handle()?.announce_refs_for(rid, [us]).map_err(command("announce references"))?;
+    fn announce(&self, rid: RepoId, namespace: NodeId) -> Result<(), ReplicationError> {
+        self.handle()?.announce_refs_for(rid, [namespace]).map_err(command("announce references"))?;
         Ok(())
     }
 }

@@ -3,14 +3,14 @@
 //! It must not know what the references mean. References are polled rather than watched through the kernel: git
 //! removes the emptied directory when it packs references, and a watch goes with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cobs::adapter::repository;
-use cobs::id::{Oid, RepoId};
+use cobs::adapter::{ledger, repository};
+use cobs::id::{NodeId, Oid, RepoId};
 use radicle::node::Handle as _;
 use radicle::prelude::ReadStorage as _;
 
@@ -62,7 +62,7 @@ fn beat(shared: &Shared, heartbeat: Duration, stopped: &mpsc::Receiver<()>) {
         }
         if last_beat.elapsed() >= heartbeat {
             last_beat = Instant::now();
-            announce_all(shared, watched);
+            announce_all(shared, &watched, &seen);
         }
     }
     let running = lock(&shared.running).take();
@@ -74,18 +74,32 @@ fn beat(shared: &Shared, heartbeat: Duration, stopped: &mpsc::Receiver<()>) {
 }
 
 /// A write to a connection that the peer has closed is what shows that it is closed.
-fn announce_all(shared: &Shared, watched: impl IntoIterator<Item = RepoId>) {
+fn announce_all(shared: &Shared, watched: &BTreeSet<RepoId>, seen: &BTreeMap<RepoId, Oid>) {
     let Ok(handle) = shared.handle() else { return };
     let connected = handle.sessions().is_ok_and(|sessions| sessions.iter().any(|session| session.state.is_connected()));
     if !connected {
         return;
     }
     for rid in watched {
-        if let Err(error) = shared.announce(rid) {
-            // We have written nothing to it yet, or it has not arrived.
+        let us = lock(&shared.home).public_key;
+        let namespace = if seen.contains_key(rid) { Some(us) } else { held_delegate(shared, *rid) };
+        // Without any the repository has not arrived yet.
+        let Some(namespace) = namespace else { continue };
+        if let Err(error) = shared.announce(*rid, namespace) {
             tracing::debug!(%rid, %error, "no heartbeat on this repository");
         }
     }
+}
+
+/// A delegate whose references we hold: before we have written anything, theirs are what we can announce.
+fn held_delegate(shared: &Shared, rid: RepoId) -> Option<NodeId> {
+    let home = lock(&shared.home).clone();
+    let repository = repository::open(&home, rid).ok()?;
+    let members = ledger::members(&repository).ok()?;
+    members.delegates.into_iter().find(|delegate| {
+        let name = format!("refs/namespaces/{delegate}/refs/rad/sigrefs");
+        repository.backend.find_reference(&name).is_ok()
+    })
 }
 
 fn look(shared: &Shared, rid: RepoId, seen: &mut BTreeMap<RepoId, Oid>) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cobs::adapter::profile::{NewProfile, Unlock};
 use cobs::adapter::{identity, ledger as ledgers, repository};
-use cobs::id::{NodeId, Oid, RepoId};
+use cobs::id::Oid;
 use radicle::crypto::ssh::Passphrase;
 use tempfile::TempDir;
 

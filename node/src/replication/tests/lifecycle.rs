@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::time::Instant;
 
 use radicle::node::{Handle as _, Node};
 
@@ -17,9 +16,7 @@ fn a_node_starts_stops_and_starts_again() {
     assert!(matches!(refused, ReplicationError::Profile(ProfileError::AlreadyRunning(_))), "{refused}");
 
     let addresses = peer.node.local_addresses();
-    let started = Instant::now();
     peer.node.stop().unwrap();
-    eprintln!("STOP {:?}", started.elapsed());
     assert!(!peer.node.is_running());
     assert!(!rad.is_running());
     assert!(matches!(peer.node.announce(RepoId::from(Oid::from_sha1([0; 20]))), Err(ReplicationError::Stopped)));
