@@ -56,3 +56,20 @@ fn a_bad_name_is_refused() {
     assert!(create(&home, NewLedger { description: &long, ..TEAM }).is_err());
     assert_eq!(std::fs::read_dir(home.home.storage()).unwrap().count(), 0);
 }
+
+/// A founding that fails half-way leaves nothing.
+#[test]
+fn a_failed_founding_is_undone() {
+    let tmp = tempfile::tempdir().unwrap();
+    let home = home(tmp.path(), 1);
+    let founding = Founding {
+        name: "team",
+        description: "",
+        default_branch: DEFAULT_BRANCH,
+        allow: BTreeSet::new(),
+        payload: (payload_id(), json!({})),
+    };
+    let failed = repository::found(&home, founding, |repository| Err(RepositoryFault::NotHere(repository.id)));
+    assert!(matches!(failed, Err(RepositoryFault::NotHere(_))), "{failed:?}");
+    assert_eq!(std::fs::read_dir(home.home.storage()).unwrap().count(), 0);
+}
