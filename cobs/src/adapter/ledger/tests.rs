@@ -17,7 +17,7 @@ fn a_new_ledger_is_private_seeded_and_listed() {
 
     let alone = Members { delegates: BTreeSet::from([home.public_key]), allowed: BTreeSet::new() };
     let ledger = Ledger { rid, name: "team".to_owned(), description: "our jobs".to_owned(), members: alone };
-    assert_eq!(list(&home).unwrap(), [ledger.clone()]);
+    assert_eq!(list(&home).unwrap(), std::slice::from_ref(&ledger));
     assert_eq!(get(&home, rid).unwrap(), ledger);
     let repository = repository::open(&home, rid).unwrap();
     assert!(repository.identity_doc().unwrap().is_private());
