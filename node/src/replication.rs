@@ -27,7 +27,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 pub use event::{FetchedRef, ReplicationEvent};
-pub use peers::{FetchError, Fetched, PeerSession, Reach};
+pub use peers::{Dialled, FetchError, Fetched, PeerSession, Reach, SessionStatus};
 
 use self::pulse::Pulse;
 use self::runtime::Running;

@@ -185,7 +185,7 @@ impl Replication {
     fn is_seeded(&self, rid: RepoId) -> Result<bool, ReplicationError> {
         let home = self.home();
         let policies = home.home.policies_mut().map_err(command("open its policies"))?;
-        Ok(policies.is_seeding(&rid).map_err(command("read its policies"))?)
+        policies.is_seeding(&rid).map_err(command("read its policies"))
     }
 
     fn dial(&self, peer: NodeId, address: Address) -> Result<Reach, ReplicationError> {

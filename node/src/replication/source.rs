@@ -141,7 +141,7 @@ impl Replication {
         let work = open_work(from)?;
         require_commit(&work, commit, &from.display().to_string())?;
         let repository = open(&home, rid)?;
-        copy_commit(&repository, work.path(), commit, &source_ref(&home, job))?;
+        copy_commit(&repository, work.commondir(), commit, &source_ref(&home, job))?;
         repository::sign(&home, &repository)?;
         self.announce_source(rid);
         Ok(())

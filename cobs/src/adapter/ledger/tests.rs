@@ -17,7 +17,7 @@ fn a_new_ledger_is_private_seeded_and_listed() {
 
     let alone = Members { delegates: BTreeSet::from([home.public_key]), allowed: BTreeSet::new() };
     let ledger = Ledger { rid, name: "team".to_owned(), description: "our jobs".to_owned(), members: alone };
-    assert_eq!(list(&home).unwrap(), [ledger.clone()]);
+    assert_eq!(list(&home).unwrap(), std::slice::from_ref(&ledger));
     assert_eq!(get(&home, rid).unwrap(), ledger);
     let repository = repository::open(&home, rid).unwrap();
     assert!(repository.identity_doc().unwrap().is_private());
@@ -54,5 +54,22 @@ fn a_bad_name_is_refused() {
     assert!(error.to_string().starts_with("invalid repository name \"no spaces\""), "{error}");
     let long = "x".repeat(256);
     assert!(create(&home, NewLedger { description: &long, ..TEAM }).is_err());
+    assert_eq!(std::fs::read_dir(home.home.storage()).unwrap().count(), 0);
+}
+
+/// A founding that fails half-way leaves nothing.
+#[test]
+fn a_failed_founding_is_undone() {
+    let tmp = tempfile::tempdir().unwrap();
+    let home = home(tmp.path(), 1);
+    let founding = Founding {
+        name: "team",
+        description: "",
+        default_branch: DEFAULT_BRANCH,
+        allow: BTreeSet::new(),
+        payload: (payload_id(), json!({})),
+    };
+    let failed = repository::found(&home, founding, |repository| Err(RepositoryFault::NotHere(repository.id)));
+    assert!(matches!(failed, Err(RepositoryFault::NotHere(_))), "{failed:?}");
     assert_eq!(std::fs::read_dir(home.home.storage()).unwrap().count(), 0);
 }

@@ -118,7 +118,7 @@ fn use_own(home: &NodeHome, work: &Path, rid: RepoId) -> Result<SourceRepository
 
 /// The first commit of the history, the smallest id if there are several: the same in every clone.
 fn root_of(work: &git2::Repository, commit: CommitId) -> Result<Oid, SourceError> {
-    let printed = git::run(work.path(), ["rev-list", "--max-parents=0", &commit.to_string()])
+    let printed = git::run(work.commondir(), ["rev-list", "--max-parents=0", &commit.to_string()])
         .map_err(|source| SourceError::Git { action: "find the first commit", source })?;
     let roots: BTreeSet<Oid> = printed.lines().filter_map(|line| line.parse().ok()).collect();
     let missing = || SourceError::NoCommit { commit, place: work.path().display().to_string() };
@@ -163,7 +163,7 @@ fn publish(
     };
     let head = format!("refs/namespaces/{}/refs/heads/{branch}", home.public_key);
     repository::found(home, founding, |repository| {
-        copy_commit(repository, work.path(), commit, &head)?;
+        copy_commit(repository, work.commondir(), commit, &head)?;
         Ok::<Oid, SourceError>(commit.0)
     })
 }

@@ -77,7 +77,7 @@ fn dialled_peers_are_remembered_and_forgotten() {
     let (a, mut b) = (Peer::start(1), Peer::start(2));
     assert_eq!(a.dial(&b), Reach::Connected);
     b.wait_connected(a.id);
-    assert_eq!(a.node.sessions().unwrap()[0].dialled, peers::Dialled::ByUs);
+    assert_eq!(a.node.sessions().unwrap()[0].dialled, Dialled::ByUs);
     a.node.restart().unwrap();
     b.wait_connected(a.id);
 

@@ -56,7 +56,8 @@ fn an_unpushed_commit_becomes_a_work_tree_elsewhere() {
     let second = commit_more(&path, "three");
     assert!(!has_commit(&b.node.home(), rid, second).unwrap());
     let before = state(&path);
-    a.node.keep_commit(rid, job(7), second, &path).unwrap();
+    git(&path, &["worktree", "add", "-q", "--detach", "../linked"]);
+    a.node.keep_commit(rid, job(7), second, &a.path("linked")).unwrap();
     assert_eq!(state(&path), before);
     let kept = format!("refs/rhizome/source/{}", job(7));
     b.wait_fetched(&kept);
