@@ -91,6 +91,8 @@ impl Node {
                     node.finish(&key, submitted.id).await?;
                     Ok(submitted)
                 }
+                // the job may be written all the same: the key stays taken, and a restart finds the job by its nonce
+                Err(error) if error.code == Code::Storage => Err(error),
                 Err(error) => {
                     let state = Arc::clone(&node.state);
                     let released = tokio::task::spawn_blocking(move || state.release_key(&key)).await;
@@ -160,7 +162,10 @@ impl Node {
         if let Some(resolved) = resolved {
             let node = Arc::clone(self);
             let kept = tokio::task::spawn_blocking(move || source::keep(&node, &resolved, id)).await;
-            kept.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+            if let Ok(Err(error)) = kept {
+                // the job is durable; a worker that cannot have the commit says so
+                tracing::warn!(job = %id, error = %error.detail, "the job's commit is not kept for its workers");
+            }
         }
         Ok(Submitted { id, ledger, source, granted, replayed: false })
     }
