@@ -3,6 +3,9 @@
 //! Has a main of its own, because this binary is also the supervisor and the sandbox's first process of the runs that
 //! it starts, as `rhizome` is under hidden verbs. Needs bubblewrap; run as root it also shows the strict limits.
 
+#![expect(clippy::unwrap_used, reason = "every function here is a test, which clippy cannot see without libtest")]
+#![expect(clippy::disallowed_methods, reason = "a main of its own reads its arguments and the time")]
+
 #[path = "runner/artifacts.rs"]
 mod artifacts;
 #[path = "runner/cost.rs"]

@@ -114,7 +114,8 @@ impl Life {
         self.phase_end = now.plus(COLLECT_MS_MAX);
         if let Some(ending) = &mut self.ending {
             // Asked to end, it has: what it made is stored without hurry.
-            *ending = Ending { cause: ending.cause.clone(), kill_at: self.phase_end, asked: Some(now), killed_at: None };
+            *ending =
+                Ending { cause: ending.cause.clone(), kill_at: self.phase_end, asked: Some(now), killed_at: None };
         }
     }
 

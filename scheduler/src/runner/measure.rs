@@ -11,7 +11,6 @@ use super::Runner;
 use super::bubblewrap;
 use super::clock::{BootNs, wall_ns};
 use super::log::reader::LogEvent;
-use super::run::Waited;
 use super::sandbox::Sandbox;
 use super::smoke;
 
@@ -30,20 +29,17 @@ pub struct StartCost {
 
 /// Measures `samples` starts of each, interleaved; runs in directories of their own below `scratch`.
 pub fn start_cost(sandbox: &Sandbox, scratch: &Path, samples: usize) -> io::Result<Vec<StartCost>> {
-    (0..samples)
-        .map(|_| Ok(StartCost { supervised: supervised(sandbox, scratch)?, bare: bare(sandbox)? }))
-        .collect()
+    (0..samples).map(|_| Ok(StartCost { supervised: supervised(sandbox, scratch)?, bare: bare(sandbox)? })).collect()
 }
 
 fn supervised(sandbox: &Sandbox, scratch: &Path) -> io::Result<Duration> {
     let dir = scratch.join(format!("start-{}", BootNs::now().0));
     let run = sandbox.start(&dir, &smoke::request(&TIME)).map_err(io::Error::other)?;
     let spawned = run.spawned().ok_or_else(|| io::Error::other("the run was not started here"))?;
-    let Waited::Ended(_) = run.wait(Some(START_WAIT)).map_err(io::Error::other)? else {
+    if run.wait(Some(START_WAIT)).map_err(io::Error::other)?.is_none() {
         return Err(io::Error::other("the measured run did not end"));
-    };
-    let LogEvent::Chunk(chunk) =
-        run.logs(0).and_then(|mut log| log.next(Duration::ZERO)).map_err(io::Error::other)?
+    }
+    let LogEvent::Chunk(chunk) = run.logs(0).and_then(|mut log| log.next(Duration::ZERO)).map_err(io::Error::other)?
     else {
         return Err(io::Error::other("the measured run said nothing"));
     };

@@ -29,9 +29,8 @@ fn artifacts(request: &RunRequest) -> BTreeMap<String, (Artifact, Vec<u8>)> {
     let finished = kept.end();
     assert_eq!(finished.outcome, exited(0), "{:?}", finished.reason);
     let manifest = Manifest::read(kept.dir(), &finished.artifacts.unwrap()).unwrap();
-    let content = |artifact: &Artifact| {
-        fs::read(kept.dir().join(ARTIFACTS_DIR).join(artifact.blob.digest.to_string())).unwrap()
-    };
+    let content =
+        |artifact: &Artifact| fs::read(kept.dir().join(ARTIFACTS_DIR).join(artifact.blob.digest.to_string())).unwrap();
     manifest.artifacts.iter().map(|one| (one.path.clone(), (one.clone(), content(one)))).collect()
 }
 

@@ -32,7 +32,8 @@ fn says(request: &RunRequest) -> String {
 
 fn who_a_job_is() {
     // Not root inside or out, no capabilities, no new privileges, two filters.
-    let log = says(&script("id -u; id -un; grep -E 'Cap(Eff|Prm|Bnd|Amb)|NoNewPrivs|Seccomp' /proc/self/status; hostname"));
+    let log =
+        says(&script("id -u; id -un; grep -E 'Cap(Eff|Prm|Bnd|Amb)|NoNewPrivs|Seccomp' /proc/self/status; hostname"));
     assert!(log.starts_with("1000\njob\n"), "{log}");
     for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp_filters:\t2"] {
         assert!(log.contains(line), "{line} in {log}");
@@ -167,8 +168,7 @@ fn the_environment_and_descriptors() {
     let request = script("env | sort; ls /proc/self/fd | tr '\\n' ' '; ulimit -c");
     let log = says(&request);
     let names: Vec<_> = log.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
-    let expected =
-        ["CI", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "RHIZOME_JOB", "RHIZOME_TOKEN", "TERM", "USER"];
+    let expected = ["CI", "HOME", "LANG", "LOGNAME", "PATH", "PWD", "RHIZOME_JOB", "RHIZOME_TOKEN", "TERM", "USER"];
     assert_eq!(names, expected);
     assert!(log.contains(&format!("RHIZOME_TOKEN={}\n", request.run.token)), "{log}");
     // The directory that `ls` reads is the fourth.

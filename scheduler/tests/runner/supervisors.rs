@@ -167,16 +167,14 @@ fn what_belongs_to_no_run_is_reaped() {
     assert!(lost.reap_others(std::slice::from_ref(&run)).is_empty());
     assert!(run.status().is_ok());
     assert_eq!(lost.reap_others(&[]).len(), 1);
-    assert_eq!(end(&run).outcome, RunOutcome::Signalled { signal: 9 });
+    assert_eq!(end(&run).outcome, RunOutcome::Lost);
 }
 
 fn a_missing_bubblewrap_is_told() {
     // A machine without it says so in the outcome and in the capability, and nothing hangs.
     let program = crate::harness::program();
-    let supervisor = scheduler::runner::sandbox::SupervisorCommand {
-        program,
-        args: vec![crate::harness::SUPERVISE.to_owned()],
-    };
+    let supervisor =
+        scheduler::runner::sandbox::SupervisorCommand { program, args: vec![crate::harness::SUPERVISE.to_owned()] };
     let mut config = scheduler::runner::sandbox::SandboxConfig::new(format!("test-{}", std::process::id()), supervisor);
     config.bubblewrap = "/nowhere/bwrap".into();
     let dir = tempfile::tempdir().unwrap();
