@@ -24,6 +24,8 @@ mod logs;
 mod outcomes;
 #[path = "runner/supervisors.rs"]
 mod supervisors;
+#[path = "runner/unprivileged.rs"]
+mod unprivileged;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         [harness::SUPERVISE, run_dir] => runner::supervise(Path::new(run_dir), &[harness::INIT.to_owned()]),
         [harness::INIT] => runner::sandbox_init(),
         [harness::START, run_dir, request] => harness::start_and_leave(Path::new(run_dir), request),
+        [unprivileged::VERB, dir] => unprivileged::body(Path::new(dir)),
         rest => harness::run_all(
             &[
                 outcomes::TESTS,
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
                 logs::TESTS,
                 artifacts::TESTS,
                 inputs::TESTS,
+                unprivileged::TESTS,
                 cost::TESTS,
             ],
             rest,
