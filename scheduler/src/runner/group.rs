@@ -83,18 +83,25 @@ impl Group {
         };
         let unified = parent.unified.as_ref().map(|dir| dir.join(name));
         let (memory, cpu, pids) = (at(Controller::Memory), at(Controller::Cpu), at(Controller::Pids));
-        let freezer = at(Controller::Freezer).map(|(dir, _)| dir);
+        // Only to kill by; where the kernel kills a group itself, one hierarchy less makes a start faster.
+        let freezer = at(Controller::Freezer).map(|(dir, _)| dir).filter(|_| unified.is_none());
         let mut dirs: BTreeMap<_, _> = [&memory, &cpu, &pids].into_iter().flatten().cloned().collect();
         dirs.extend(freezer.clone().map(|dir| (dir, Version::One)));
         dirs.extend(unified.clone().map(|dir| (dir, Version::Two)));
         Self { dirs, memory, cpu, pids, freezer, unified }
     }
 
-    /// Makes the directories and sets every cap that the hierarchies here can hold.
-    pub fn create(&self, limits: &ResolvedLimits) -> Result<(), GroupError> {
+    /// Makes the directories, where they are not there yet.
+    pub fn make(&self) -> Result<(), GroupError> {
         for dir in self.dirs.keys() {
             fs::create_dir_all(dir).map_err(|source| GroupError { step: "create", path: dir.clone(), source })?;
         }
+        Ok(())
+    }
+
+    /// Makes the directories and sets every cap that the hierarchies here can hold.
+    pub fn create(&self, limits: &ResolvedLimits) -> Result<(), GroupError> {
+        self.make()?;
         self.cap_memory(limits.memory_bytes.value)?;
         self.cap_cpu(limits.cpu_milli.value)?;
         if let Some((dir, _)) = &self.pids {

@@ -11,7 +11,6 @@ use super::Runner;
 use super::bubblewrap;
 use super::clock::{BootNs, wall_ns};
 use super::log::reader::LogEvent;
-use super::run::Waited;
 use super::sandbox::Sandbox;
 use super::smoke;
 
@@ -37,9 +36,9 @@ fn supervised(sandbox: &Sandbox, scratch: &Path) -> io::Result<Duration> {
     let dir = scratch.join(format!("start-{}", BootNs::now().0));
     let run = sandbox.start(&dir, &smoke::request(&TIME)).map_err(io::Error::other)?;
     let spawned = run.spawned().ok_or_else(|| io::Error::other("the run was not started here"))?;
-    let Waited::Ended(_) = run.wait(Some(START_WAIT)).map_err(io::Error::other)? else {
+    if run.wait(Some(START_WAIT)).map_err(io::Error::other)?.is_none() {
         return Err(io::Error::other("the measured run did not end"));
-    };
+    }
     let LogEvent::Chunk(chunk) = run.logs(0).and_then(|mut log| log.next(Duration::ZERO)).map_err(io::Error::other)?
     else {
         return Err(io::Error::other("the measured run said nothing"));

@@ -39,15 +39,6 @@ pub enum Adopted {
     Dead(Finished),
 }
 
-/// What came of waiting.
-#[derive(Debug)]
-pub enum Waited {
-    /// It has ended.
-    Ended(Finished),
-    /// Not within the time given.
-    Quiet,
-}
-
 /// A run could not be reached or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -125,27 +116,27 @@ impl Run {
         LogReader::open(&self.dir, from)
     }
 
-    /// Waits for its end, for ever without `wait`. A blocked read: it costs nothing meanwhile.
-    pub fn wait(&self, wait: Option<Duration>) -> Result<Waited, RunError> {
+    /// Waits for its end, for ever without `wait`; none if it did not end in time. A blocked read: it costs nothing meanwhile.
+    pub fn wait(&self, wait: Option<Duration>) -> Result<Option<Finished>, RunError> {
         let until = wait.map(|wait| Instant::now() + wait);
         let io = |source| self.io(source);
         if let Some(finished) = Finished::read(&self.dir).map_err(io)? {
-            return Ok(Waited::Ended(finished));
+            return Ok(Some(finished));
         }
         let Some(stream) = talk::ask_later(&self.dir, &Ask::Wait).map_err(io)? else { return self.take_up(until) };
         match read_until(&stream, until).map_err(io)? {
-            Heard::Answer(Answer::Ended(finished)) => Ok(Waited::Ended(*finished)),
+            Heard::Answer(Answer::Ended(finished)) => Ok(Some(*finished)),
             Heard::Answer(Answer::Refused { why }) => Err(RunError::Refused(why)),
             Heard::Answer(other) => Err(self.unexpected(other)),
             Heard::Closed => self.take_up(until),
-            Heard::Quiet => Ok(Waited::Quiet),
+            Heard::Quiet => Ok(None),
         }
     }
 
     /// The supervisor does not answer: finds out what became of the run.
-    fn take_up(&self, until: Option<Instant>) -> Result<Waited, RunError> {
+    fn take_up(&self, until: Option<Instant>) -> Result<Option<Finished>, RunError> {
         match adopt(&self.dir)? {
-            Adopted::Ended(finished) | Adopted::Dead(finished) => Ok(Waited::Ended(finished)),
+            Adopted::Ended(finished) | Adopted::Dead(finished) => Ok(Some(finished)),
             Adopted::Alive(run) => run.wait(until.map(|until| until.saturating_duration_since(Instant::now()))),
         }
     }

@@ -128,9 +128,12 @@ impl Runner for Sandbox {
         let io = |source| StartError::Io { dir: run_dir.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(io)?;
         let run_dir = run_dir.canonicalize().map_err(io)?;
+        let launch = self.launch(request).map_err(io)?;
+        // Before the warm-up, which holds up whoever makes a group meanwhile. The supervisor tells if it fails.
+        let _ = launch.group().make();
         let groups = self.groups.clone();
         thread("warm-up").spawn(move || groups.warm_up()).map_err(io)?;
-        self.launch(request).and_then(|launch| launch.write(&run_dir)).map_err(io)?;
+        launch.write(&run_dir).map_err(io)?;
         let spawned = BootNs::now();
         let mut child = self
             .spawn(&run_dir)
@@ -157,10 +160,7 @@ impl Runner for Sandbox {
             Adopted::Ended(finished) | Adopted::Dead(finished) => Ok(finished),
             Adopted::Alive(run) => {
                 run.kill(super::StopReason::Fenced)?;
-                match run.wait(None)? {
-                    run::Waited::Ended(finished) => Ok(finished),
-                    run::Waited::Quiet => unreachable!("there was no limit to the wait"),
-                }
+                Ok(run.wait(None)?.expect("there was no limit to the wait"))
             }
         }
     }

@@ -9,7 +9,6 @@ use cobs::job::spec::{Limit, Work};
 
 use super::clock::BootMs;
 use super::request::{Deadline, ResolvedLimits, RunRequest};
-use super::run::Waited;
 use super::sandbox::Sandbox;
 use super::{Runner, StartError};
 
@@ -31,9 +30,9 @@ fn attempt(sandbox: &Sandbox, dir: &Path) -> Result<(), String> {
     let told = |error: &dyn std::error::Error| super::chain(error);
     let run = sandbox.start(dir, &request(&["true"])).map_err(|error: StartError| told(&error))?;
     match run.wait(Some(SMOKE_WAIT)).map_err(|error| told(&error))? {
-        Waited::Quiet => Err("the smoke run did not end".to_owned()),
-        Waited::Ended(finished) if finished.outcome == (RunOutcome::Exited { code: 0 }) => Ok(()),
-        Waited::Ended(finished) => {
+        None => Err("the smoke run did not end".to_owned()),
+        Some(finished) if finished.outcome == (RunOutcome::Exited { code: 0 }) => Ok(()),
+        Some(finished) => {
             let why = finished.reason.unwrap_or_else(|| format!("{:?}", finished.outcome));
             Err(format!("the smoke run failed: {why}"))
         }

@@ -117,6 +117,9 @@ impl Armed {
         }
         let limits = &launch.request.limits;
         group.create(limits).map_err(|error| chain(&error))?;
+        let groups = launch.groups.clone();
+        // Once more than the daemon, since its effect lasts only some milliseconds.
+        std::thread::Builder::new().name("warm-up".into()).spawn(move || groups.warm_up()).map_err(told)?;
         reserve(run_dir).map_err(told)?;
         let log = LogWriter::create(run_dir, limits.log_bytes).map_err(told)?;
         // What the sandbox leaves without a parent becomes ours, so that no child left means nothing left.

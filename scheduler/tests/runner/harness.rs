@@ -15,7 +15,7 @@ use scheduler::runner::finished::Finished;
 use scheduler::runner::log::Stream;
 use scheduler::runner::log::reader::LogEvent;
 use scheduler::runner::request::{Deadline, ResolvedLimits, RunRequest};
-use scheduler::runner::run::{Run, Waited};
+use scheduler::runner::run::Run;
 use scheduler::runner::sandbox::{Sandbox, SandboxConfig, SupervisorCommand};
 
 pub const SUPERVISE: &str = "supervise";
@@ -130,8 +130,8 @@ pub fn start(request: &RunRequest) -> Kept {
 
 pub fn end(run: &Run) -> Finished {
     match run.wait(Some(END_WAIT)).unwrap() {
-        Waited::Ended(finished) => finished,
-        Waited::Quiet => panic!("the run did not end: {:?}", run.status()),
+        Some(finished) => finished,
+        None => panic!("the run did not end: {:?}", run.status()),
     }
 }
 

@@ -167,7 +167,7 @@ fn what_belongs_to_no_run_is_reaped() {
     assert!(lost.reap_others(std::slice::from_ref(&run)).is_empty());
     assert!(run.status().is_ok());
     assert_eq!(lost.reap_others(&[]).len(), 1);
-    assert_eq!(end(&run).outcome, RunOutcome::Signalled { signal: 9 });
+    assert_eq!(end(&run).outcome, RunOutcome::Lost);
 }
 
 fn a_missing_bubblewrap_is_told() {

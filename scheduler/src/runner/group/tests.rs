@@ -84,7 +84,7 @@ fn without_cgroup_kill_a_forking_group_still_ends() {
     // The version 1 way alone: freeze, kill, thaw, until a group that keeps forking is empty.
     let mut parent = GroupParent::prepare(&format!("freeze-test-{}", std::process::id()));
     let unified = parent.unified.take();
-    if parent.controllers.get(&Controller::Freezer).is_none() {
+    if !parent.controllers.contains_key(&Controller::Freezer) {
         // A pure version 2 machine has no such group to kill.
         return;
     }

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::finished::Finished;
 use super::super::talk::{self, Answer, Ask};
 use super::{HEADER_BYTES, Header, LOG_FILE, Stream};
 
@@ -54,7 +55,8 @@ pub enum LogError {
 /// Reads one log from an offset to its end. Several may read one log.
 #[derive(Debug)]
 pub struct LogReader {
-    file: File,
+    /// None if the run ended before it had a log.
+    file: Option<File>,
     /// Of the next header in the file.
     at: u64,
     /// In the log: what lies before it is not wanted.
@@ -72,7 +74,10 @@ impl LogReader {
             Some((Answer::Refused { why }, _)) => return Err(LogError::Refused(why)),
             Some(_) | None => None,
         };
-        let file = File::open(run_dir.join(LOG_FILE))?;
+        let file = match File::open(run_dir.join(LOG_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Finished::read(run_dir)?.is_some() => None,
+            opened => Some(opened?),
+        };
         Ok(Self { file, at: 0, from, nudges })
     }
 
@@ -101,8 +106,9 @@ impl LogReader {
     }
 
     fn read_chunk(&mut self) -> Result<Option<Chunk>, LogError> {
+        let Some(file) = &self.file else { return Ok(None) };
         loop {
-            let Some(header) = self.read_header()? else { return Ok(None) };
+            let Some(header) = read_header(file, self.at)? else { return Ok(None) };
             let payload_at = self.at + HEADER_BYTES as u64;
             let end = header.offset + u64::from(header.len);
             if end <= self.from {
@@ -112,7 +118,7 @@ impl LogReader {
             let skip = self.from.saturating_sub(header.offset);
             let wanted = usize::try_from(u64::from(header.len) - skip).expect("a frame is at most 64 KiB");
             let mut bytes = vec![0; wanted];
-            if !read_whole(&self.file, &mut bytes, payload_at + skip)? {
+            if !read_whole(file, &mut bytes, payload_at + skip)? {
                 return Ok(None);
             }
             self.at = payload_at + u64::from(header.len);
@@ -121,14 +127,14 @@ impl LogReader {
             return Ok(Some(Chunk { stream, offset: offset + skip, time_ms, bytes }));
         }
     }
+}
 
-    fn read_header(&self) -> Result<Option<Header>, LogError> {
-        let mut bytes = [0; HEADER_BYTES];
-        if !read_whole(&self.file, &mut bytes, self.at)? {
-            return Ok(None);
-        }
-        Header::decode(&bytes).map(Some).ok_or(LogError::Corrupt(self.at))
+fn read_header(file: &File, at: u64) -> Result<Option<Header>, LogError> {
+    let mut bytes = [0; HEADER_BYTES];
+    if !read_whole(file, &mut bytes, at)? {
+        return Ok(None);
     }
+    Header::decode(&bytes).map(Some).ok_or(LogError::Corrupt(at))
 }
 
 /// Whether the file held all of `bytes` at `at`; a frame that is still being written does not.

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufReader, Read};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -12,7 +12,7 @@ use cobs::digest::Blob;
 
 use super::super::artifacts::{Announced, Store, StoreError};
 use super::super::chain;
-use super::super::clock::BootMs;
+use super::super::clock::{BootMs, BootNs};
 use super::super::inside::{EVENT_BYTES_MAX, Event, read_frame};
 use super::super::life::{Cause, CommandEnd};
 use super::super::request::RunRequest;
@@ -41,12 +41,7 @@ pub(super) fn spawn(
     })
 }
 
-fn hear(
-    shared: &Shared,
-    run_dir: &PathBuf,
-    wanted: Option<u64>,
-    control: &mut impl Read,
-) -> Result<Option<Blob>, Cause> {
+fn hear(shared: &Shared, run_dir: &Path, wanted: Option<u64>, control: &mut impl Read) -> Result<Option<Blob>, Cause> {
     let mut store = None;
     while let Some(event) = next(control)? {
         match (event, stage(shared)) {
@@ -105,7 +100,7 @@ fn next(control: &mut impl Read) -> Result<Option<Event>, Cause> {
 fn ended(
     shared: &Shared,
     end: CommandEnd,
-    at: super::super::clock::BootNs,
+    at: BootNs,
     run_dir: &Path,
     wanted: Option<u64>,
 ) -> Result<Option<Store>, Cause> {
