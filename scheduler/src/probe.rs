@@ -88,9 +88,7 @@ impl Probe {
         system.refresh_memory();
         let (total, free) = (system.total_memory(), system.available_memory());
         match system.cgroup_limits() {
-            Some(limits) if limits.total_memory > 0 => {
-                (total.min(limits.total_memory), free.min(limits.free_memory))
-            }
+            Some(limits) if limits.total_memory > 0 => (total.min(limits.total_memory), free.min(limits.free_memory)),
             Some(_) | None => (total, free),
         }
     }

@@ -215,7 +215,7 @@ impl Entry {
 
     /// The nodes that this node's term of the job is renewed with; itself, where it arbitrates its own leased run.
     pub fn renewed_with(&self, me: NodeId) -> BTreeSet<NodeId> {
-        if !self.holding.as_ref().is_some_and(|holding| holding.kind == GrantKind::Leased) {
+        if self.holding.as_ref().is_none_or(|holding| holding.kind != GrantKind::Leased) {
             return BTreeSet::new();
         }
         let newest = self.job.arbiter().1;

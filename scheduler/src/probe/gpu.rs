@@ -53,7 +53,9 @@ impl Driver {
                 answer
             }
             State::Open(nvml) => match nvml.device_count() {
-                Ok(count) => Gpus::Devices { devices: (0..count.min(DEVICES_MAX)).map(|at| device(nvml, at)).collect() },
+                Ok(count) => {
+                    Gpus::Devices { devices: (0..count.min(DEVICES_MAX)).map(|at| device(nvml, at)).collect() }
+                }
                 Err(error) => {
                     let reason = error.to_string();
                     self.state = State::Failed { reason: reason.clone(), retry_in: SAMPLES_PER_RETRY };

@@ -31,7 +31,7 @@ fn a_sample_tells_this_machine() {
     let capacity = probe().sample(2, &home.path().join("not/yet"));
     assert_eq!((capacity.slots, capacity.slots_used, capacity.slots_free()), (3, 2, 1));
     assert_eq!(capacity.architecture, std::env::consts::ARCH);
-    assert!(capacity.cpu_milli >= 1000 && capacity.cpu_milli % 1000 == 0);
+    assert!(capacity.cpu_milli >= 1000 && capacity.cpu_milli.is_multiple_of(1000));
     assert!(capacity.memory_bytes > 64 << 20, "{}", capacity.memory_bytes);
     assert!(capacity.memory_free_bytes > 0 && capacity.memory_free_bytes <= capacity.memory_bytes);
     let stat = rustix::fs::statvfs(home.path()).unwrap();
@@ -102,11 +102,8 @@ fn a_graphics_driver_is_read_or_its_failure_told() {
     let home = tempfile::tempdir().unwrap();
     let read = |defines: &[&str]| Driver::open(Some(fake(home.path(), defines).as_os_str())).sample();
     let blank = GpuDevice { name: None, memory_bytes: None, memory_free_bytes: None };
-    let whole = GpuDevice {
-        name: Some("Fake 24G".into()),
-        memory_bytes: Some(24 << 30),
-        memory_free_bytes: Some(23 << 30),
-    };
+    let whole =
+        GpuDevice { name: Some("Fake 24G".into()), memory_bytes: Some(24 << 30), memory_free_bytes: Some(23 << 30) };
     let devices = |first: &GpuDevice| Gpus::Devices { devices: vec![first.clone(), blank.clone()] };
     assert_eq!(read(&["INIT_ERROR=0", "COUNT_ERROR=0"]), devices(&whole));
     let partial = GpuDevice { memory_bytes: None, memory_free_bytes: None, ..whole };

@@ -41,8 +41,11 @@ impl World {
         let clock = node.clock(later);
         if let Some(wake) = node.machine.as_ref().and_then(|machine| machine.next_wake(clock)) {
             assert!(wake > clock, "a wake at {wake:?}, not after {clock:?}");
-            let at = node.when(wake);
-            self.at(at, Occur::Event { node: id, life, event: Event::Tick });
+            let at = node.when(wake).max(self.now);
+            if node.wake.is_none_or(|queued| queued <= self.now || queued > at) {
+                self.nodes.get_mut(&id).expect("a node").wake = Some(at);
+                self.at(at, Occur::Event { node: id, life, event: Event::Tick });
+            }
         }
     }
 
@@ -177,7 +180,8 @@ impl World {
         if let Some(deadline) = deadline {
             self.watch(id, run, deadline);
         }
-        let lasts = if self.random.percent(70) { self.random.between(5, 4_000) } else { self.random.between(5, 30_000) };
+        let lasts =
+            if self.random.percent(70) { self.random.between(5, 4_000) } else { self.random.between(5, 30_000) };
         let code = u8::try_from(self.random.between(0, 1)).expect("a bit");
         self.after(lasts, Occur::RunEnds { node: id, run, report: report(RunOutcome::Exited { code }) });
     }
@@ -297,6 +301,7 @@ impl World {
     pub fn boot(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).expect("a node");
         node.life += 1;
+        node.wake = None;
         let life = node.life;
         node.machine = Some(Machine::new(id, node.settings, life));
         let slots = node.slots;

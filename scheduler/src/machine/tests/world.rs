@@ -35,22 +35,74 @@ pub struct Faults {
 #[derive(Clone, Debug)]
 pub enum Occur {
     /// For the machine of that life of the node.
-    Event { node: NodeId, life: u32, event: Event },
-    Replicated { to: NodeId, author: NodeId, upto: usize },
-    Message { from: NodeId, to: NodeId, message: Message },
-    Durable { node: NodeId, life: u32, job: JobId, kind: Asked, action: Action },
-    Noted { node: NodeId, life: u32, job: JobId, token: Token },
+    Event {
+        node: NodeId,
+        life: u32,
+        event: Event,
+    },
+    Replicated {
+        to: NodeId,
+        author: NodeId,
+        upto: usize,
+    },
+    Message {
+        from: NodeId,
+        to: NodeId,
+        message: Message,
+    },
+    Durable {
+        node: NodeId,
+        life: u32,
+        job: JobId,
+        kind: Asked,
+        action: Action,
+    },
+    Noted {
+        node: NodeId,
+        life: u32,
+        job: JobId,
+        token: Token,
+    },
     /// The supervisor looks at the deadline.
-    KillCheck { node: NodeId, run: RunId },
-    RunEnds { node: NodeId, run: RunId, report: RunReport },
-    Crash { node: NodeId },
-    Boot { node: NodeId },
-    Cut { a: NodeId, b: NodeId },
-    Heal { a: NodeId, b: NodeId },
-    Submit { job: JobId, author: NodeId, root: Action },
-    Cancel { job: JobId },
-    Evict { node: NodeId, job: JobId },
-    Lie { from: NodeId, to: NodeId },
+    KillCheck {
+        node: NodeId,
+        run: RunId,
+    },
+    RunEnds {
+        node: NodeId,
+        run: RunId,
+        report: RunReport,
+    },
+    Crash {
+        node: NodeId,
+    },
+    Boot {
+        node: NodeId,
+    },
+    Cut {
+        a: NodeId,
+        b: NodeId,
+    },
+    Heal {
+        a: NodeId,
+        b: NodeId,
+    },
+    Submit {
+        job: JobId,
+        author: NodeId,
+        root: Action,
+    },
+    Cancel {
+        job: JobId,
+    },
+    Evict {
+        node: NodeId,
+        job: JobId,
+    },
+    Lie {
+        from: NodeId,
+        to: NodeId,
+    },
 }
 
 /// A run that is alive.
@@ -75,7 +127,11 @@ pub struct Node {
     pub reports: BTreeMap<RunId, RunReport>,
     pub live: BTreeMap<RunId, Live>,
     pub asking: BTreeSet<(JobId, Asked)>,
+    /// True time of the tick that is queued.
+    pub wake: Option<u64>,
 }
+
+type Evaluated = BTreeMap<(JobId, Vec<usize>), Arc<Job>>;
 
 pub struct World {
     pub now: u64,
@@ -95,7 +151,7 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Occur>,
     queued: u64,
     /// What a job means, by how many operations of each author are known.
-    evaluated: RefCell<BTreeMap<(JobId, Vec<usize>), Arc<Job>>>,
+    evaluated: RefCell<Evaluated>,
 }
 
 impl Node {
@@ -135,6 +191,7 @@ impl World {
             reports: BTreeMap::new(),
             live: BTreeMap::new(),
             asking: BTreeSet::new(),
+            wake: None,
         };
         let nodes = ids.iter().map(|id| (*id, make(*id, &mut random))).collect();
         Self {
