@@ -158,7 +158,7 @@ impl Entry {
     pub fn plan(&self, me: NodeId, settings: &Settings, now: Millis) -> Plan {
         let waits = self.job.status() == Status::Queued && self.job.create.workers.contains(&me);
         Plan {
-            due: self.due(settings, now),
+            due: self.due(me, settings, now),
             wants: self.wants,
             slot: Count::when(|| self.uses_slot() || self.granting.is_some_and(|(node, _)| node == me)),
             bid: Count::when(|| waits && (self.asked.contains_key(&Asked::Bid) || self.is_bid_by(me))),
@@ -215,7 +215,7 @@ impl Entry {
 
     /// The nodes that this node's term of the job is renewed with; itself, where it arbitrates its own leased run.
     pub fn renewed_with(&self, me: NodeId) -> BTreeSet<NodeId> {
-        if !self.holding.as_ref().is_some_and(|holding| holding.kind == GrantKind::Leased) {
+        if self.holding.as_ref().is_none_or(|holding| holding.kind != GrantKind::Leased) {
             return BTreeSet::new();
         }
         let newest = self.job.arbiter().1;
@@ -240,21 +240,24 @@ impl Entry {
     }
 
     /// The next time at which something is to be looked at.
-    fn due(&self, settings: &Settings, now: Millis) -> Option<Millis> {
+    fn due(&self, me: NodeId, settings: &Settings, now: Millis) -> Option<Millis> {
+        let retries = self.asked.values().filter_map(|tried| tried.again).chain(self.bid_after);
+        let decides = (self.job.arbiter().1 == me).then(|| self.arbiter_due(settings)).into_iter().flatten().flatten();
+        retries.chain(decides).filter(|at| *at > now).min()
+    }
+
+    fn arbiter_due(&self, settings: &Settings) -> [Option<Millis>; 5] {
         let term = self.term.map(|term| match term.confirmed {
             Confirmed::Never => term.seen_at + self.grant_wait(settings),
             Confirmed::Perhaps { before: at } | Confirmed::At(at) => self.over_at(at),
         });
-        let others = [
+        [
             self.first_bid_at.map(|at| at + settings.bid_window),
             Some(self.queued_since + settings.own_bid_wait),
-            self.bid_after,
             self.cancel_seen.map(|at| at + settings.cancel_wait),
             term,
             self.start_by(),
-        ];
-        let retries = self.asked.values().filter_map(|tried| tried.again);
-        retries.chain(others.into_iter().flatten()).filter(|at| *at > now).min()
+        ]
     }
 
     /// One sentence for people: what the job waits for.

@@ -1,6 +1,9 @@
 //! The machine by itself and in small networks.
 
+mod arbitrates;
 mod common;
+mod desk;
 mod driver;
+mod holds;
 mod sim;
 mod world;

@@ -31,7 +31,7 @@ fn a_sample_tells_this_machine() {
     let capacity = probe().sample(2, &home.path().join("not/yet"));
     assert_eq!((capacity.slots, capacity.slots_used, capacity.slots_free()), (3, 2, 1));
     assert_eq!(capacity.architecture, std::env::consts::ARCH);
-    assert!(capacity.cpu_milli >= 1000 && capacity.cpu_milli % 1000 == 0);
+    assert!(capacity.cpu_milli >= 1000 && capacity.cpu_milli.is_multiple_of(1000));
     assert!(capacity.memory_bytes > 64 << 20, "{}", capacity.memory_bytes);
     assert!(capacity.memory_free_bytes > 0 && capacity.memory_free_bytes <= capacity.memory_bytes);
     let stat = rustix::fs::statvfs(home.path()).unwrap();

@@ -1,13 +1,11 @@
 //! The driver of one simulated node: carries effects out strictly, checks what it is told to do, loses its memory in a
 //! crash and keeps its disk.
 
-use std::sync::Arc;
-
 use cobs::id::{JobId, NodeId, RunId, Token};
 use cobs::job::action::{Action, Cancel, Digests, GrantKind, Settle};
 use cobs::job::outcome::{RunOutcome, Settlement};
 use cobs::job::spec::Mode;
-use cobs::job::state::Status;
+use cobs::job::state::{Job, Status};
 
 use super::common::{capacity, job_id};
 use super::world::{Live, Occur, World};
@@ -43,8 +41,11 @@ impl World {
         let clock = node.clock(later);
         if let Some(wake) = node.machine.as_ref().and_then(|machine| machine.next_wake(clock)) {
             assert!(wake > clock, "a wake at {wake:?}, not after {clock:?}");
-            let at = node.when(wake);
-            self.at(at, Occur::Event { node: id, life, event: Event::Tick });
+            let at = node.when(wake).max(self.now);
+            if node.wake.is_none_or(|queued| queued <= self.now || queued > at) {
+                self.nodes.get_mut(&id).expect("a node").wake = Some(at);
+                self.at(at, Occur::Event { node: id, life, event: Event::Tick });
+            }
         }
     }
 
@@ -52,6 +53,7 @@ impl World {
         match effect {
             Effect::Sign { job, kind, action, why } => self.sign(id, life, job, kind, action, &why),
             Effect::Note { job, token } => {
+                self.check_idle(job);
                 let delay = self.random.between(1, 40);
                 self.after(delay, Occur::Noted { node: id, life, job, token });
             }
@@ -70,6 +72,7 @@ impl World {
             }
             Effect::Start { run, deadline } => self.start(id, life, run, deadline),
             Effect::Extend { run, deadline } => {
+                self.check_deadline(run, deadline);
                 let node = self.nodes.get_mut(&id).expect("a node");
                 if let Some(live) = node.live.get_mut(&run) {
                     live.deadline = live.deadline.max(Some(deadline));
@@ -88,7 +91,7 @@ impl World {
         let state = self.evaluate(id, job).expect("its root is here");
         assert!(kind == Asked::Done || state.status() != Status::Settled, "{kind:?} of a settled job");
         if kind == Asked::Grant {
-            assert!(state.cancels.is_empty(), "grants a cancelled job");
+            self.check_grant(id, &state);
         }
         action.check().expect("an action within its bounds");
         let delay = if self.random.percent(5) { self.random.between(100, 900) } else { self.random.between(1, 30) };
@@ -103,8 +106,7 @@ impl World {
 
     pub fn durable(&mut self, id: NodeId, life: u32, job: JobId, kind: Asked, action: Action) {
         if let Action::Settle(Settle { outcome: Settlement::Lost { .. } | Settlement::Expired, .. }) = &action {
-            let alive = self.nodes.values().any(|node| node.live.keys().any(|run| run.job == job));
-            assert!(!alive, "{job:?} is given up while it runs");
+            self.check_idle(job);
         }
         if let Action::Settle(Settle { outcome: Settlement::Lost { term }, .. }) = &action {
             self.count("lost");
@@ -114,8 +116,6 @@ impl World {
         }
         self.append(id, job, action);
         self.nodes.get_mut(&id).expect("a node").asking.remove(&(job, kind));
-        let ignored = self.evaluate(id, job).expect("it knows the job").ignored;
-        assert!(ignored.is_empty(), "operations that mean nothing: {ignored:?}");
         self.tell_job(id, job);
         self.dispatch(id, life, Event::Signed { job, kind });
     }
@@ -152,7 +152,7 @@ impl World {
             let (_, arbiter) = job.arbiter();
             let grant = job.grants.get(&item.token).expect("it granted the token");
             assert_eq!((arbiter, grant.node, grant.lease_ms), (id, to, lease_ms));
-            self.confirmed.insert((item.job, item.token, to));
+            self.confirmed.insert((item.job, item.token, to), self.now);
         }
     }
 
@@ -164,9 +164,7 @@ impl World {
             GrantKind::Held => assert_eq!(deadline, None),
             GrantKind::Leased => {
                 assert!(deadline.is_some(), "a leased run without a deadline");
-                let own = job.arbiter().1 == id;
-                let confirmed = own || self.confirmed.contains(&(run.job, run.token, id));
-                assert!(confirmed, "a leased run without a confirmation");
+                self.check_deadline(run, deadline.expect("just seen"));
             }
         }
         let node = self.nodes.get_mut(&id).expect("a node");
@@ -186,6 +184,33 @@ impl World {
             if self.random.percent(70) { self.random.between(5, 4_000) } else { self.random.between(5, 30_000) };
         let code = u8::try_from(self.random.between(0, 1)).expect("a bit");
         self.after(lasts, Occur::RunEnds { node: id, run, report: report(RunOutcome::Exited { code }) });
+    }
+
+    /// A lease counts from the question, so it ends a lease after the answer left, or before.
+    fn check_deadline(&self, run: RunId, deadline: Millis) {
+        let job = self.evaluate(run.node, run.job).expect("it knows the job");
+        if job.arbiter().1 == run.node {
+            return;
+        }
+        let answered = self.confirmed.get(&(run.job, run.token, run.node));
+        let answered = *answered.expect("a leased run without a confirmation");
+        let lease = job.grants[&run.token].lease_ms;
+        let until = self.nodes[&run.node].when(deadline);
+        assert!(until <= answered + lease + 2, "a lease ends at {until}, its last answer left at {answered}");
+    }
+
+    /// What stands below a new grant is reported, or durably forbidden.
+    fn check_grant(&self, id: NodeId, job: &Job) {
+        assert!(job.cancels.is_empty(), "grants a cancelled job");
+        let noted = |token| self.nodes[&id].notes.get(&job.id).is_some_and(|tokens| tokens.contains(token));
+        let open = job.grants.keys().find(|token| !job.dones.contains_key(token) && !noted(token));
+        assert_eq!(open, None, "grants above a term that is open");
+        self.check_idle(job.id);
+    }
+
+    fn check_idle(&self, job: JobId) {
+        let alive = self.nodes.values().any(|node| node.live.keys().any(|run| run.job == job));
+        assert!(!alive, "{job:?} is given up or away while it runs");
     }
 
     fn check_exclusive(&self, job: JobId, mode: Mode) {
@@ -246,7 +271,7 @@ impl World {
         }
         let node = &self.nodes[&id];
         let never_confirm = node.notes.get(&job).cloned().unwrap_or_default();
-        let seen = JobSeen { job: Arc::new(state), created_ms: 0, origin, never_confirm };
+        let seen = JobSeen { job: state, created_ms: 0, origin, never_confirm };
         self.dispatch(id, node.life, Event::Job(Box::new(seen)));
     }
 
@@ -276,6 +301,7 @@ impl World {
     pub fn boot(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).expect("a node");
         node.life += 1;
+        node.wake = None;
         let life = node.life;
         node.machine = Some(Machine::new(id, node.settings, life));
         let slots = node.slots;

@@ -1,11 +1,13 @@
 //! A small world: one true time, nodes with clocks of their own, replication in order of each author, a lossy link.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cobs::id::{JobId, NodeId, RunId, Token};
 use cobs::job::action::Action;
 use cobs::job::fold::Identity;
-use cobs::job::history::{History, Op};
+use cobs::job::history::{Content, History, Op};
 use cobs::job::state::{Job, Settled};
 
 use super::common::{Random, identity, node, op};
@@ -125,7 +127,11 @@ pub struct Node {
     pub reports: BTreeMap<RunId, RunReport>,
     pub live: BTreeMap<RunId, Live>,
     pub asking: BTreeSet<(JobId, Asked)>,
+    /// True time of the tick that is queued.
+    pub wake: Option<u64>,
 }
+
+type Evaluated = BTreeMap<(JobId, Vec<usize>), Arc<Job>>;
 
 pub struct World {
     pub now: u64,
@@ -135,8 +141,8 @@ pub struct World {
     pub logs: BTreeMap<NodeId, Vec<(JobId, Op)>>,
     pub cut: BTreeSet<(NodeId, NodeId)>,
     pub identity: Identity,
-    /// The confirmations that an arbiter has sent.
-    pub confirmed: BTreeSet<(JobId, Token, NodeId)>,
+    /// When an arbiter last confirmed a token to a node, in true time.
+    pub confirmed: BTreeMap<(JobId, Token, NodeId), u64>,
     pub settled: BTreeMap<JobId, Settled>,
     pub ops: u64,
     pub events: u64,
@@ -144,6 +150,8 @@ pub struct World {
     pub seen: BTreeMap<&'static str, u32>,
     queue: BTreeMap<(u64, u64), Occur>,
     queued: u64,
+    /// What a job means, by how many operations of each author are known.
+    evaluated: RefCell<Evaluated>,
 }
 
 impl Node {
@@ -168,8 +176,8 @@ impl World {
             rate_permille: [1000, 1200, random.between(1000, 1200)][random.index(3)],
             slots: u32::try_from(random.between(1, 2)).expect("small"),
             settings: Settings {
-                lease: Millis(random.between(1_000, 5_000)),
-                grant_wait: Millis(3_000),
+                lease: Millis(random.between(1_000, 8_000)),
+                grant_wait: Millis(random.between(300, 3_000)),
                 bid_again: Millis(4_000),
                 cancel_wait: Millis(3_000),
                 stop_grace: Millis(1_000),
@@ -183,6 +191,7 @@ impl World {
             reports: BTreeMap::new(),
             live: BTreeMap::new(),
             asking: BTreeSet::new(),
+            wake: None,
         };
         let nodes = ids.iter().map(|id| (*id, make(*id, &mut random))).collect();
         Self {
@@ -193,7 +202,8 @@ impl World {
             logs: ids.iter().map(|id| (*id, Vec::new())).collect(),
             cut: BTreeSet::new(),
             identity: identity(&ids),
-            confirmed: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
+            evaluated: RefCell::default(),
             settled: BTreeMap::new(),
             ops: 0,
             events: 0,
@@ -344,18 +354,24 @@ impl World {
     }
 
     /// The job as a node's storage tells it; none while its root is not there.
-    pub fn evaluate(&self, at: NodeId, job: JobId) -> Option<Job> {
+    pub fn evaluate(&self, at: NodeId, job: JobId) -> Option<Arc<Job>> {
         let node = &self.nodes[&at];
         let here = |author: &NodeId| {
             let known = node.known.get(author).copied().unwrap_or(0);
-            self.logs[author][..known].iter().filter(|(of, _)| *of == job).map(|(_, op)| op.clone()).collect::<Vec<_>>()
+            self.logs[author][..known].iter().filter(|(of, _)| *of == job).map(|(_, op)| op)
         };
-        let mut all: Vec<Op> = self.logs.keys().flat_map(here).collect();
-        let is_root = |op: &Op| matches!(&op.content, cobs::job::history::Content::Action(Action::Create(_)));
+        let key = (job, self.logs.keys().map(|author| here(author).count()).collect::<Vec<usize>>());
+        if let Some(known) = self.evaluated.borrow().get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let mut all: Vec<Op> = self.logs.keys().flat_map(here).cloned().collect();
+        let is_root = |op: &Op| matches!(&op.content, Content::Action(Action::Create(_)));
         let root = all.remove(all.iter().position(is_root)?);
         let mut history = History::new(job, root);
         all.into_iter().for_each(|op| history.insert(op));
-        Some(history.evaluate(&self.identity).expect("a good root"))
+        let state = Arc::new(history.evaluate(&self.identity).expect("a good root"));
+        self.evaluated.borrow_mut().insert(key, Arc::clone(&state));
+        Some(state)
     }
 
     /// Takes away what is queued for one life of a node and was not done yet.

@@ -1,0 +1,215 @@
+//! The machine as arbiter, step by step.
+
+use cobs::id::{Seq, Term, Token};
+use cobs::job::action::{Action, GrantKind, StepDown};
+use cobs::job::outcome::{RunOutcome, Settlement};
+
+use super::common::{create, job_id, node};
+use super::desk::{CONFIRMED, Desk, FIRST, LEASE, bid, cancel, content, done, ended, grants, leased, nodes};
+use crate::machine::settings::wait_after;
+use crate::machine::wire::Answer;
+use crate::machine::{Effect, Event, Millis};
+
+#[test]
+fn a_node_alone_grants_to_itself_runs_and_settles() {
+    // held, so no confirmation and no deadline; the settle names the report
+    let mut desk = Desk::new(1, 1);
+    let effects = desk.submit(1, 1, content(1, &[1], None));
+    assert_eq!(grants(&effects), [(node(1), GrantKind::Held)]);
+    let run = desk.run(FIRST);
+    assert!(effects.contains(&Effect::Prepare { run }));
+    assert_eq!(desk.event(Event::Prepared { run }), [Effect::Start { run, deadline: None }]);
+    assert_eq!(desk.machine.running(job_id(1)), Some(run));
+    desk.event(ended(run, RunOutcome::Exited { code: 3 }));
+    assert!(matches!(desk.settled(1), Some(Settlement::Result { term: Term(1), .. })));
+    assert_eq!(desk.machine.memory(), (0, 0));
+}
+
+#[test]
+fn an_arbiter_grants_to_the_best_bid_after_its_window() {
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], None));
+    desk.write(node(2), job_id(1), bid(400));
+    assert!(grants(&desk.pass(20)).is_empty());
+    desk.write(node(3), job_id(1), bid(600));
+    assert_eq!(grants(&desk.pass(30)), [(node(3), GrantKind::Leased)]);
+    assert_eq!(desk.ask(3, FIRST), CONFIRMED);
+    desk.write(node(3), job_id(1), done(FIRST, RunOutcome::Exited { code: 0 }));
+    assert!(matches!(desk.settled(1), Some(Settlement::Result { .. })));
+}
+
+#[test]
+fn each_question_has_its_answer() {
+    let mut desk = Desk::new(1, 1);
+    assert_eq!(desk.ask(2, FIRST), Answer::Unknown, "a job never seen");
+    desk.submit(1, 1, content(1, &[2, 3], leased(2)));
+    assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+    assert_eq!(desk.ask(3, FIRST), Answer::Replaced, "the wrong node");
+    assert_eq!(desk.ask(2, Token::new(0, 2)), Answer::Unknown, "a token of the future");
+    assert_eq!(desk.ask(2, Token::new(7, 1)), Answer::Unknown, "an epoch of the future");
+    desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Released));
+    assert_eq!(desk.ask(2, FIRST), Answer::Unknown, "what was given back is not confirmed");
+    desk.write(node(3), job_id(1), bid(500));
+    desk.pass(60);
+    assert_eq!(desk.ask(2, FIRST), Answer::Replaced, "a lower token");
+    assert_eq!(desk.ask(3, Token::new(0, 2)), CONFIRMED);
+    desk.write(node(1), job_id(1), cancel());
+    assert_eq!(desk.ask(3, Token::new(0, 2)), Answer::Cancel);
+    desk.write(node(3), job_id(1), done(Token::new(0, 2), RunOutcome::Cancelled));
+    assert_eq!(desk.settled(1), Some(Settlement::Cancelled));
+    assert_eq!(desk.ask(3, Token::new(0, 2)), Answer::Settled);
+    let mut other = Desk::new(3, 1);
+    other.submit(1, 1, content(1, &[2], leased(2)));
+    assert_eq!(other.ask(2, FIRST), Answer::Unknown, "not its arbiter");
+}
+
+#[test]
+fn a_confirmed_term_is_lost_after_the_whole_wait_and_not_before() {
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], leased(2)));
+    desk.write(node(3), job_id(1), bid(500));
+    assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+    let wait = wait_after(Millis(LEASE)).0;
+    desk.pass(wait - 1);
+    assert_eq!(desk.settled(1), None, "nobody else gets it meanwhile");
+    desk.pass(1);
+    assert_eq!(desk.settled(1), Some(Settlement::Lost { term: Term(1) }));
+}
+
+#[test]
+fn an_arbiter_that_restarted_waits_and_never_replaces_what_it_may_have_confirmed() {
+    // without a limit to its start the job goes on waiting for its node; with one it is lost, not expired
+    for (limit, end) in [(None, None), (Some(1), Some(Settlement::Lost { term: Term(1) }))] {
+        let mut desk = Desk::new(1, 2);
+        let mut root = content(1, &[1, 2, 3], leased(2));
+        root.spec.start_within_ms = limit;
+        desk.submit(1, 1, root);
+        assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+        desk.write(node(3), job_id(1), bid(900));
+        assert_eq!(desk.restart(), []);
+        let wait = wait_after(Millis(LEASE)).0;
+        assert_eq!(desk.pass(wait - 1), []);
+        assert_eq!(desk.settled(1), None);
+        let effects = desk.pass(1);
+        assert_eq!((grants(&effects), desk.settled(1)), (vec![], end));
+        if end.is_none() {
+            assert_eq!(desk.pass(3_600_000), []);
+            assert_eq!(desk.ask(2, FIRST), CONFIRMED, "its node comes back");
+        }
+    }
+}
+
+#[test]
+fn a_term_is_noted_before_it_is_replaced() {
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], leased(2)));
+    desk.write(node(3), job_id(1), bid(100));
+    assert_eq!(desk.pass(9_999), []);
+    assert_eq!(desk.pass(1), [Effect::Note { job: job_id(1), token: FIRST }]);
+    assert_eq!(desk.ask(2, FIRST), Answer::Replaced, "from the asking on, not from the note");
+    assert_eq!(desk.pass(5_000), [], "no grant while the note is not durable");
+    let effects = desk.event(Event::Noted { job: job_id(1), token: FIRST });
+    assert_eq!(grants(&effects), [(node(3), GrantKind::Leased)]);
+    // after a restart the note still holds
+    desk.notes.insert(FIRST);
+    desk.restart();
+    assert_eq!(desk.ask(2, FIRST), Answer::Replaced);
+}
+
+#[test]
+fn a_node_that_was_passed_over_is_granted_again_once_it_is_heard() {
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], None));
+    desk.write(node(2), job_id(1), bid(900));
+    desk.write(node(3), job_id(1), bid(100));
+    assert_eq!(grants(&desk.pass(50)), [(node(2), GrantKind::Leased)]);
+    desk.pass(10_000);
+    assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST })), [(node(3), GrantKind::Leased)]);
+    // node 3 is silent as well, and node 2 stays passed over
+    assert_eq!(desk.pass(10_000), []);
+    let token = Token::new(0, 2);
+    let effects = desk.event(Event::PeerUp { node: node(2) });
+    assert_eq!(effects, [Effect::Note { job: job_id(1), token }]);
+    assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token })), [(node(2), GrantKind::Leased)]);
+}
+
+#[test]
+fn a_job_that_does_not_start_in_time_expires() {
+    for granted in [None, leased(2)] {
+        let mut desk = Desk::new(1, 1);
+        let mut root = content(1, &[2], granted);
+        root.spec.start_within_ms = Some(500);
+        desk.submit(1, 1, root);
+        desk.pass(499);
+        assert_eq!(desk.settled(1), None);
+        let effects = desk.pass(1);
+        assert_eq!(effects.contains(&Effect::Note { job: job_id(1), token: FIRST }), granted.is_some());
+        desk.event(Event::Noted { job: job_id(1), token: FIRST });
+        assert_eq!(desk.settled(1), Some(Settlement::Expired));
+    }
+}
+
+#[test]
+fn a_cancel_ends_a_job_wherever_it_stands() {
+    // waiting, granted and never confirmed: at once
+    for granted in [None, leased(2)] {
+        let mut desk = Desk::new(1, 1);
+        desk.submit(1, 1, content(1, &[2], granted));
+        desk.write(node(1), job_id(1), cancel());
+        assert_eq!(desk.settled(1), Some(Settlement::Cancelled));
+    }
+    // confirmed: after the holder's report, or without it after a while; never a grant
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], leased(2)));
+    desk.ask(2, FIRST);
+    desk.write(node(3), job_id(1), bid(500));
+    desk.write(node(1), job_id(1), cancel());
+    assert_eq!(desk.settled(1), None);
+    assert_eq!(grants(&desk.pass(4_999)), []);
+    desk.pass(1);
+    assert_eq!(desk.settled(1), Some(Settlement::Cancelled));
+}
+
+#[test]
+fn a_successor_neither_grants_nor_confirms() {
+    // hand-overs are not carried out yet, so the new arbiter must not act on what it may not know
+    let mut desk = Desk::new(3, 1);
+    desk.submit(1, 1, create(&nodes(&[1, 3]), &nodes(&[2, 4]), leased(2)));
+    let (job, seq, epoch) = (job_id(1), Seq(0), cobs::id::Epoch(0));
+    let step = StepDown { job, seq, epoch, to: node(3), last: Term(1) };
+    desk.write(node(1), job_id(1), Action::StepDown(step));
+    desk.write(node(4), job_id(1), bid(900));
+    assert_eq!(desk.ask(2, FIRST), Answer::Unknown);
+    assert_eq!(desk.pass(3_600_000), []);
+    desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Exited { code: 0 }));
+    assert!(matches!(desk.settled(1), Some(Settlement::Result { .. })), "a report is a report");
+}
+
+#[test]
+fn a_job_is_superseded_whichever_is_seen_first() {
+    for old_first in [true, false] {
+        let mut desk = Desk::new(1, 0);
+        let mut new = content(1, &[1], None);
+        new.spec.supersedes = vec![job_id(1)];
+        if old_first {
+            desk.submit(1, 2, content(1, &[1], None));
+            desk.submit(2, 2, new);
+        } else {
+            desk.submit(2, 2, new);
+            desk.submit(1, 2, content(1, &[1], None));
+        }
+        assert_eq!(desk.settled(1), Some(Settlement::Superseded { by: job_id(2) }));
+    }
+}
+
+#[test]
+fn an_arbiter_confirms_its_own_leased_run() {
+    // such a root is legal, and no link leads to oneself
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[1], leased(1)));
+    let run = desk.run(FIRST);
+    let deadline = Some(desk.now + Millis(LEASE));
+    assert_eq!(desk.event(Event::Prepared { run }), [Effect::Start { run, deadline }]);
+    let deadline = desk.now + Millis(LEASE / 6 + LEASE);
+    assert_eq!(desk.pass(LEASE / 6), [Effect::Extend { run, deadline }]);
+}
