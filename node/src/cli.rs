@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use hyper::Method;
 
@@ -49,15 +49,16 @@ pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
     if name.is_some_and(|name| name == RAD_COB_JOB) {
         return rad_cob::main();
     }
-    let arguments = match Arguments::try_parse_from(&typed) {
+    let parsed = args::command().try_get_matches_from(&typed).and_then(|found| Arguments::from_arg_matches(&found));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return ExitCode::from(usage(&error, &typed)),
     };
     let format = if arguments.json { Format::Json } else { Format::Text };
     match arguments.verb {
         // both go before any thread
-        Verb::Supervise { run_dir } => return local::supervise(&run_dir),
-        Verb::SandboxInit => return local::sandbox_init(),
+        Verb::Supervise { run_dir } => local::supervise(&run_dir),
+        Verb::SandboxInit => local::sandbox_init(),
         verb => {
             let ended = perform(verb, arguments.home, format);
             ExitCode::from(ended.unwrap_or_else(|failure| failure.report(format)))
@@ -74,9 +75,12 @@ fn usage(error: &clap::Error, typed: &[OsString]) -> u8 {
     // what stands behind `--` is the job's
     if typed.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
         let text = error.render().to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let detail = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-        let error = Error::new(Code::BadRequest, detail).hint("see: rhizome --help");
+        let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+        let first = parts.next().unwrap_or_default();
+        let detail = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
+        let tip = parts.find_map(|part| part.strip_prefix("tip: ").map(ToOwned::to_owned));
+        let hint = tip.unwrap_or_else(|| String::from("see: rhizome --help"));
+        let error = Error::new(Code::BadRequest, detail).hint(hint);
         return Failure::from(error).report(Format::Json);
     }
     error.print().map_or(exit::USAGE, |()| exit::USAGE)
@@ -112,7 +116,7 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Peers { verb } => peers(&client, verb.unwrap_or(PeersVerb::List), format).await?,
         Verb::Token { verb } => token(&client, verb, format).await?,
         Verb::Config { verb: ConfigVerb::Show } => {
-            format.print(&client.get::<Vec<ConfigValue>>("/v1/config").await?, show::config)?;
+            format.print(&client.get::<Vec<ConfigValue>>("/v1/config").await?, |values| show::config(values))?;
         }
         Verb::Init(_) | Verb::Supervise { .. } | Verb::SandboxInit => {
             return Err(Error::new(Code::Internal, "this verb is done before the runtime starts").into());
@@ -148,7 +152,9 @@ async fn join(client: &Client, place: &Place, options: JoinOptions, format: Form
 
 async fn peers(client: &Client, verb: PeersVerb, format: Format) -> Result<(), Failure> {
     let (peer, change) = match verb {
-        PeersVerb::List => return format.print(&client.get::<Vec<Peer>>("/v1/peers").await?, show::peers),
+        PeersVerb::List => {
+            return format.print(&client.get::<Vec<Peer>>("/v1/peers").await?, |peers| show::peers(peers));
+        }
         PeersVerb::Remove { peer } => {
             let target = format!("/v1/peers/{}", segment(&peer));
             let removed: Peer = client.remove(&target).await?;
@@ -167,7 +173,9 @@ async fn peers(client: &Client, verb: PeersVerb, format: Format) -> Result<(), F
 
 async fn token(client: &Client, verb: TokenVerb, format: Format) -> Result<(), Failure> {
     match verb {
-        TokenVerb::List => format.print(&client.get::<Vec<TokenInfo>>("/v1/tokens").await?, show::tokens),
+        TokenVerb::List => {
+            format.print(&client.get::<Vec<TokenInfo>>("/v1/tokens").await?, |tokens| show::tokens(tokens))
+        }
         TokenVerb::Create { name, scopes, expires } => {
             let scopes = scopes.into_iter().map(Into::into).collect();
             let create = TokenCreate { name, scopes, expires_in_ms: expires };

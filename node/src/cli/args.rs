@@ -5,7 +5,7 @@ mod setup;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use self::job::{
     ArtifactsOptions, CancelOptions, EvictOptions, FollowOptions, JobId, JobVerb, ListOptions, LogsOptions,
@@ -16,25 +16,26 @@ pub use self::setup::{
     UpOptions,
 };
 
-/// The exit codes, as the help shows them.
+/// The exit codes of every verb, as its help shows them.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0        it worked; of `run`: the job's command exited with 0
-  1-255    of `run` alone: the exit code of the job's command, 128 + n after signal n,
-           124 when its time ran out, 125 when it was cancelled, lost, expired, superseded
-           or could not start; 130 when you left it by a second Ctrl-C
-  64  the command or the request is wrong      73  a port or a home is taken
-  65  what was given cannot be used            74  reading or writing failed
-  66  there is no such thing                   75  busy; try again
-  69  no daemon, or a peer cannot be reached   76  the other side is not who it should be
-  70  a fault of rhizome                       77  not allowed
-                                               78  the set-up is wrong
-A job may exit with 64 to 78 as well: `--json` tells them apart, since only our own errors
-print an object with `error`.";
+  0   it worked                                73  a port or a home is taken
+  64  the command or the request is wrong      74  reading or writing failed
+  65  what was given cannot be used            75  busy; try again
+  66  there is no such thing                   76  the other side is not who it should be
+  69  no daemon, or a peer cannot be reached   77  not allowed
+  70  a fault of rhizome                       78  the set-up is wrong";
+
+/// The exit codes of the verbs that end as a job does.
+const RUN_EXIT_CODES: &str = "\
+When the job ran: the exit code of its command, 128 + n after signal n, 124 when its time ran
+out, 125 when it was cancelled, lost, expired, superseded or could not start; 130 when you
+left it by a second Ctrl-C. A job may exit with 64 to 78 as well: `--json` tells them apart,
+since only our own errors print an object with `error`.";
 
 /// Signed jobs between machines that trust each other, on Radicle.
 #[derive(Parser, Debug)]
-#[command(name = "rhizome", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "rhizome", version, disable_help_subcommand = true)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 pub struct Arguments {
     /// The home of the node; ~/.radicle without
@@ -106,4 +107,17 @@ pub enum Verb {
 pub enum ConfigVerb {
     /// Show each value and where it came from
     Show,
+}
+
+/// The command line with the exit codes in the help of every verb.
+pub fn command() -> clap::Command {
+    document(Arguments::command())
+}
+
+fn document(command: clap::Command) -> clap::Command {
+    let codes = match command.get_name() {
+        "run" | "demo" => format!("{EXIT_CODES}\n\n{RUN_EXIT_CODES}"),
+        _ => EXIT_CODES.to_owned(),
+    };
+    command.after_help(codes).mut_subcommands(document)
 }

@@ -159,7 +159,7 @@ fn reach(peer: &Peer) -> &'static str {
 }
 
 /// Peers with what each may do.
-pub fn peers(peers: &Vec<Peer>) -> String {
+pub fn peers(peers: &[Peer]) -> String {
     let row = |peer: &Peer| {
         [plain(&peer.alias), peer.state.clone(), grants(&peer.grants), reach(peer).to_owned(), peer.node.to_string()]
     };
@@ -200,7 +200,7 @@ pub fn token(created: &TokenCreated) -> String {
 }
 
 /// The tokens of a node.
-pub fn tokens(tokens: &Vec<TokenInfo>) -> String {
+pub fn tokens(tokens: &[TokenInfo]) -> String {
     let row = |token: &TokenInfo| {
         let expires = token.expires_at.clone().unwrap_or_else(|| String::from("never"));
         let used = token.last_used_at.clone().unwrap_or_else(|| String::from("never"));
@@ -210,7 +210,7 @@ pub fn tokens(tokens: &Vec<TokenInfo>) -> String {
 }
 
 /// Each value of the configuration.
-pub fn config(values: &Vec<ConfigValue>) -> String {
+pub fn config(values: &[ConfigValue]) -> String {
     let row = |value: &ConfigValue| [value.key.clone(), plain(&value.value), plain(&value.from)];
     table(["KEY", "VALUE", "FROM"], values.iter().map(row).collect())
 }

@@ -67,6 +67,17 @@ fn a_wrong_command_line_ends_with_64() {
     assert_eq!(usage(&parse(&["run", "--help"]).unwrap_err(), &[]), 0);
 }
 
+/// The help of every verb tells its exit codes.
+#[test]
+fn every_help_tells_the_exit_codes() {
+    for words in [&["rhizome", "--help"][..], &["rhizome", "status", "-h"], &["rhizome", "job", "list", "--help"]] {
+        let help = super::args::command().try_get_matches_from(words).unwrap_err().to_string();
+        assert!(help.contains("69  no daemon"), "{words:?}: {help}");
+    }
+    let run = super::args::command().try_get_matches_from(["rhizome", "run", "--help"]).unwrap_err().to_string();
+    assert!(run.contains("128 + n after signal n"), "{run}");
+}
+
 /// What is typed is what is asked: named limits are strict unless they are called best effort.
 #[tokio::test]
 async fn run_asks_for_what_was_typed() {

@@ -84,7 +84,7 @@ async fn names_and_shuts_every_answer() {
 #[tokio::test]
 async fn refuses_what_is_no_bearer_token() {
     let rig = Rig::start(settings()).await;
-    for value in ["Basic dXNlcjpwYXNz", READER, "Bearer", "Bearer ", "Bearer nobody"] {
+    for value in ["Basic reader-secret", READER, "Bearer", "Bearer ", "Bearer nobody"] {
         let request = rig.request(Method::GET, "/health").header("authorization", value).body(String::new()).unwrap();
         let answer = rig.tcp(request).await;
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{value}");
