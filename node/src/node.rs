@@ -307,13 +307,17 @@ impl Node {
         crate::pairing::reachable(&self.replication.local_addresses())
     }
 
-    /// Tells the machine whose jobs may run here.
+    /// Tells the machine whose jobs may run here, and whose may name this node as their arbiter.
     pub fn tell_admitted(&self) {
         let peers = self.peer_map();
-        let may = |(node, peer): (&NodeId, &Peer)| {
-            (peer.standing == Standing::Approved && peer.grants.contains(&Grant::Submit)).then_some(*node)
+        let with = |grant: Grant| {
+            let may = move |(node, peer): (&NodeId, &Peer)| {
+                (peer.standing == Standing::Approved && peer.grants.contains(&grant)).then_some(*node)
+            };
+            peers.iter().filter_map(may).collect()
         };
-        self.claims.send(Event::Admitted(peers.iter().filter_map(may).collect()));
+        self.claims.send(Event::Arbitrates(with(Grant::Arbitrate)));
+        self.claims.send(Event::Admitted(with(Grant::Submit)));
     }
 
     fn lock_jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, (RepoId, Arc<Job>)>> {

@@ -14,7 +14,7 @@ use scheduler::machine::{Event, Millis, RunReport, StopReason};
 use scheduler::runner::clock::BootMs;
 use scheduler::runner::finished::Finished;
 use scheduler::runner::request::{Deadline, RunRequest};
-use scheduler::runner::run::{Adopted, Run, Waited};
+use scheduler::runner::run::{Adopted, Run};
 use scheduler::runner::sandbox::Sandbox;
 use scheduler::runner::{self, Runner as _};
 
@@ -157,11 +157,11 @@ impl Runs {
         let id = run.id();
         let waiter = move || {
             let report = match run.wait(None) {
-                Ok(Waited::Ended(finished)) => {
+                Ok(Some(finished)) => {
                     runs.ended(&finished, run.dir());
                     report(&finished)
                 }
-                Ok(Waited::Quiet) => without_run(RunOutcome::Lost, "its supervisor went quiet".into()),
+                Ok(None) => without_run(RunOutcome::Lost, "its supervisor went quiet".into()),
                 Err(error) => match runs.sandbox.reap(run.dir()) {
                     Ok(finished) => {
                         runs.ended(&finished, run.dir());

@@ -47,6 +47,7 @@ pub struct Machine {
     /// `slots_used` in it is the machine's own count.
     capacity: Option<Capacity>,
     admitted: BTreeSet<NodeId>,
+    arbitrates: BTreeSet<NodeId>,
     /// Runs of the last daemon whose jobs are not seen yet.
     orphans: orphan::Orphans,
     /// The jobs here that name an earlier one in `supersedes`, by that one.
@@ -69,6 +70,7 @@ impl Machine {
             renewals: Renewals::new(incarnation),
             capacity: None,
             admitted: BTreeSet::from([node]),
+            arbitrates: BTreeSet::from([node]),
             orphans: orphan::Orphans::new(),
             superseders: BTreeMap::new(),
             passed_over: BTreeMap::new(),
@@ -107,6 +109,11 @@ impl Machine {
                 self.admitted.insert(self.node);
                 self.touch_open();
             }
+            Event::Arbitrates(nodes) => {
+                self.arbitrates = nodes;
+                self.arbitrates.insert(self.node);
+                self.touch_open();
+            }
             Event::Tick => {}
         }
         self.review(now, &mut effects);
@@ -130,6 +137,10 @@ impl Machine {
     /// Why a job stands where it stands, for people; none for a job the machine has let go.
     pub fn waits_for(&self, job: JobId) -> Option<String> {
         let entry = self.entries.get(&job)?;
+        let unasked = entry.job.arbiter().1 == self.node && !self.arbitrates.contains(&entry.job.author);
+        if unasked && entry.job.status() == Status::Queued {
+            return Some("jobs of its author may not name this node as their arbiter".into());
+        }
         Some(entry.waits_for(self.node, &self.verdict(entry)))
     }
 

@@ -54,13 +54,14 @@ impl Machine {
             settle(entry, outcome, why, effects);
             return;
         }
+        let author = entry.job.author;
         if entry.cancel_seen.is_some() || epoch != Epoch(0) {
             return;
         }
         match entry.job.status() {
-            Status::Queued => self.grant_queued(id, now, effects),
+            Status::Queued if self.arbitrates.contains(&author) => self.grant_queued(id, now, effects),
             Status::Granted => self.replace_unconfirmed(id, now, effects),
-            Status::Provisional | Status::Settled => {}
+            Status::Queued | Status::Provisional | Status::Settled => {}
         }
     }
 

@@ -86,6 +86,8 @@ pub enum Event {
     Capacity(Box<Capacity>),
     /// Whose jobs may run here.
     Admitted(BTreeSet<NodeId>),
+    /// Whose jobs may name this node as their arbiter; jobs of others are not granted.
+    Arbitrates(BTreeSet<NodeId>),
     /// Nothing but time.
     Tick,
 }

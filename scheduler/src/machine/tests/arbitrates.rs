@@ -1,5 +1,7 @@
 //! The machine as arbiter, step by step.
 
+use std::collections::BTreeSet;
+
 use cobs::id::{Seq, Term, Token};
 use cobs::job::action::{Action, GrantKind, StepDown};
 use cobs::job::outcome::{RunOutcome, Settlement};
@@ -212,4 +214,13 @@ fn an_arbiter_confirms_its_own_leased_run() {
     assert_eq!(desk.event(Event::Prepared { run }), [Effect::Start { run, deadline }]);
     let deadline = desk.now + Millis(LEASE / 6 + LEASE);
     assert_eq!(desk.pass(LEASE / 6), [Effect::Extend { run, deadline }]);
+}
+
+#[test]
+fn a_job_whose_author_may_not_name_this_arbiter_waits_and_says_why() {
+    let mut desk = Desk::new(1, 1);
+    desk.event(Event::Arbitrates(BTreeSet::from([node(3)])));
+    assert!(grants(&desk.submit(1, 2, content(1, &[1], None))).is_empty());
+    assert!(desk.machine.waits_for(job_id(1)).is_some_and(|words| words.contains("may not name this node")));
+    assert_eq!(grants(&desk.event(Event::Arbitrates(BTreeSet::from([node(2)])))), [(node(1), GrantKind::Held)]);
 }

@@ -31,6 +31,7 @@ impl Desk {
         let settings = Settings { lease: Millis(LEASE), ..Settings::default() };
         let mut machine = Machine::new(node(me), settings, 1);
         machine.handle(Event::Capacity(Box::new(capacity(node(me), slots))), Millis(1_000));
+        machine.handle(Event::Arbitrates((1..9).map(node).collect()), Millis(1_000));
         machine.handle(Event::Admitted((1..9).map(node).collect()), Millis(1_000));
         let jobs = BTreeMap::new();
         Self { me: node(me), machine, now: Millis(1_000), jobs, notes: BTreeSet::new(), ops: 0, signs: true }
@@ -42,6 +43,7 @@ impl Desk {
         next.machine = Machine::new(self.me, Settings { lease: Millis(LEASE), ..Settings::default() }, 2);
         self.machine = next.machine;
         let mut all = self.event(Event::Capacity(Box::new(capacity(self.me, 2))));
+        all.extend(self.event(Event::Arbitrates((1..9).map(node).collect())));
         all.extend(self.event(Event::Admitted((1..9).map(node).collect())));
         for job in self.jobs.keys().copied().collect::<Vec<_>>() {
             all.extend(self.tell(job, Origin::Start));

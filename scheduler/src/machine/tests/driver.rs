@@ -1,6 +1,8 @@
 //! The driver of one simulated node: carries effects out strictly, checks what it is told to do, loses its memory in a
 //! crash and keeps its disk.
 
+use std::collections::BTreeSet;
+
 use cobs::id::{JobId, NodeId, RunId, Token};
 use cobs::job::action::{Action, Cancel, Digests, GrantKind, Settle};
 use cobs::job::outcome::{RunOutcome, Settlement};
@@ -305,8 +307,9 @@ impl World {
         let life = node.life;
         node.machine = Some(Machine::new(id, node.settings, life));
         let slots = node.slots;
-        let admitted = self.nodes.keys().copied().collect();
+        let admitted: BTreeSet<NodeId> = self.nodes.keys().copied().collect();
         self.dispatch(id, life, Event::Capacity(Box::new(capacity(id, slots))));
+        self.dispatch(id, life, Event::Arbitrates(admitted.clone()));
         self.dispatch(id, life, Event::Admitted(admitted));
         let first = self.random.percent(50);
         if first {
