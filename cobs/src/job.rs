@@ -1,6 +1,7 @@
 //! The job object `io.rhizome.job`: its eight actions, its spec, and what a set of them means.
 
 pub mod action;
+mod check;
 pub mod fold;
 pub mod history;
 pub mod outcome;

@@ -15,7 +15,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("rustls", &["node/src/link"]),
     ("tokio_rustls", &["node/src/link"]),
     ("rcgen", &["node/src/link"]),
-    ("axum", &["node/src/api", "node/src/link"]),
+    ("axum", &["node/src/api", "node/src/link", "node/src/peering", "node/src/pairing"]),
     ("clap", &["node/src/cli", "node/src/main.rs"]),
     ("figment", &["node/src/config"]),
     ("seccompiler", &["scheduler/src/runner"]),
