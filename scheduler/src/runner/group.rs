@@ -62,8 +62,8 @@ pub struct GroupError {
     source: io::Error,
 }
 
-/// The sandbox's own processes, which the job's cap is not to count: bubblewrap and the first process.
-const OWN_PROCESSES: u64 = 2;
+/// The sandbox's own processes, which the job's cap is not to count: bubblewrap, the first process and its thread.
+const OWN_PROCESSES: u64 = 3;
 /// The period of the processor quota, in microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
 /// The smallest quota the kernel takes, in microseconds.

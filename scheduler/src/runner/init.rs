@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
 
 use globset::GlobSet;
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
@@ -25,6 +26,8 @@ pub(super) const WORK_TREE: &str = "/job";
 
 /// Open files of the job, soft and hard.
 const OPEN_FILES: (u64, u64) = (4096, 16384);
+/// This process and the thread that obeys, which the job's cap is not to count.
+pub(super) const OWN_THREADS: u64 = 2;
 /// Deepest directory that is searched for artifacts.
 const ARTIFACT_DEPTH_MAX: usize = 128;
 
@@ -55,13 +58,16 @@ pub fn sandbox_init() -> ExitCode {
 fn work(control: &mut UnixStream) -> io::Result<()> {
     let plan: Plan = read_frame(control, PLAN_BYTES_MAX)?.ok_or_else(|| io::Error::other("no plan was sent"))?;
     let prepared = unpack(io::stdin().lock()).and_then(|()| limit(&plan).map_err(|error| error.to_string()));
+    // Before the command, which may leave no room for another thread.
+    let orders = control.try_clone()?;
+    let running = Arc::new(OnceLock::new());
+    let obeyed = Arc::clone(&running);
+    std::thread::Builder::new().stack_size(64 << 10).spawn(move || obey(orders, &obeyed))?;
     let command = match prepared.and_then(|()| spawn(&plan)) {
-        Ok(command) => command,
+        Ok(command) => *running.get_or_init(|| command),
         Err(why) => return write_frame(control, &Event::CouldNotStart { why }),
     };
     write_frame(control, &Event::Started { at: BootNs::now() })?;
-    let orders = control.try_clone()?;
-    std::thread::spawn(move || obey(orders, command));
     let status = wait_for(command)?;
     let at = BootNs::now();
     end_all_others()?;
@@ -103,8 +109,8 @@ fn limit(plan: &Plan) -> io::Result<()> {
     set_limit(Resource::Nofile, soft.min(most), hard.min(most))?;
     set_limit(Resource::Core, 0, 0)?;
     if let Some(processes) = plan.processes_max {
-        // This process counts too.
-        set_limit(Resource::Nproc, processes + 1, processes + 1)?;
+        let all = processes.saturating_add(OWN_THREADS);
+        set_limit(Resource::Nproc, all, all)?;
     }
     if let Some(bytes) = plan.data_bytes_max {
         set_limit(Resource::Data, bytes, bytes)?;
@@ -149,12 +155,12 @@ fn why_not(program: &str, directory: &Path, plan: &Plan, error: &io::Error) -> S
 }
 
 /// Carries out what the supervisor asks while the command runs.
-fn obey(mut orders: UnixStream, command: Pid) {
+fn obey(mut orders: UnixStream, command: &OnceLock<Pid>) {
     let mut order = [0];
     while let Ok(1) = orders.read(&mut order) {
         if order[0] == TERMINATE {
-            // Gone already is as good.
-            let _ = rustix::process::kill_process_group(command, Signal::TERM);
+            // An order that comes before the command waits for it. Gone already is as good.
+            let _ = rustix::process::kill_process_group(*command.wait(), Signal::TERM);
         }
     }
 }

@@ -68,6 +68,11 @@ impl Sandbox {
         Self { config, groups, limits }
     }
 
+    /// Removes the control groups' parent, for a home that is gone for good, such as a demo's. Nothing may run.
+    pub fn leave(&self) {
+        self.groups.remove();
+    }
+
     fn refuse_unenforced(&self, request: &RunRequest) -> Result<(), StartError> {
         for (kind, limit) in kinds(request) {
             if let (true, Some(Enforcement::BestEffort { why })) = (limit.strict, self.limits.get(&kind)) {

@@ -47,6 +47,7 @@ pub fn run_all(tests: &[Tests], args: &[&str]) -> ExitCode {
         }
     }
     let left = sandbox().reap_others(&[]);
+    sandbox().leave();
     println!("\n{} tests, {} failed {failed:?}; control groups left: {left:?}", chosen.len(), failed.len());
     if failed.is_empty() && left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -55,7 +55,7 @@ fn version_two_writes_its_own_spelling() {
     assert_eq!(read(&run, "cpu.max"), "150000 100000");
     assert_eq!(read(&run, "memory.max"), (64 << 20).to_string());
     assert_eq!((read(&run, "memory.swap.max"), read(&run, "memory.oom.group")), ("0".into(), "1".into()));
-    assert_eq!(read(&run, "pids.max"), "32");
+    assert_eq!(read(&run, "pids.max"), "33");
     fs::write(run.join("memory.events"), "low 0\nhigh 0\nmax 9\noom 2\noom_kill 3\noom_group_kill 1\n").unwrap();
     assert_eq!(group.oom_kills(), 3);
 }
@@ -74,9 +74,7 @@ fn a_real_group_is_capped_killed_and_removed() {
     assert!(!reaper.join().unwrap().success());
     group.remove().unwrap();
     assert!(parent.groups().is_empty());
-    for dir in parent.controllers.values().map(|(dir, _)| dir).chain(&parent.unified) {
-        let _ = fs::remove_dir(dir);
-    }
+    parent.remove();
 }
 
 #[test]
@@ -96,7 +94,6 @@ fn without_cgroup_kill_a_forking_group_still_ends() {
     group.empty();
     reaper.join().unwrap();
     group.remove().unwrap();
-    for dir in parent.controllers.values().map(|(dir, _)| dir).chain(&unified) {
-        let _ = fs::remove_dir(dir);
-    }
+    parent.unified = unified;
+    parent.remove();
 }
