@@ -13,6 +13,7 @@ const CHILD: &str = "RHIZOME_TEST_CRASH";
 
 /// Not a test of its own: the process that is killed.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how the parent tells its child what to do")]
 fn child() {
     let Ok(arguments) = std::env::var(CHILD) else { return };
     let [home, ledger, job] = arguments.split('\n').collect::<Vec<_>>()[..] else { panic!("{arguments}") };

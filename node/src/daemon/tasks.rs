@@ -324,10 +324,11 @@ impl Node {
     pub fn peers_changed_by_pairing(self: &Arc<Self>) {
         self.peers_changed();
         for (peer, known) in self.peer_map() {
-            if known.standing == Standing::Approved && known.radicle_addresses.is_empty() {
-                if let Err(error) = self.replication.admit_peer(peer) {
-                    tracing::warn!(%peer, %error, "limits not raised for the peer");
-                }
+            if known.standing == Standing::Approved
+                && known.radicle_addresses.is_empty()
+                && let Err(error) = self.replication.admit_peer(peer)
+            {
+                tracing::warn!(%peer, %error, "limits not raised for the peer");
             }
             for address in &known.radicle_addresses {
                 if let Err(error) = self.replication.connect_peer(peer, address) {
