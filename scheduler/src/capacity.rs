@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use cobs::id::NodeId;
-use cobs::job::spec::RunnerKind;
+use cobs::job::spec::{RunnerKind, Spec};
 
 /// What a node offers at one moment. Wire form of the link.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -118,17 +118,21 @@ impl Capacity {
         self.slots.saturating_sub(self.slots_used)
     }
 
-    /// The offer without what changes all the time and only moves scores; free space in coarse steps.
+    /// The offer without what changes all the time.
     pub(crate) fn shape(&self) -> Self {
-        const STEP_BITS: u32 = 28;
         let mut shape = self.clone();
         (shape.load_milli, shape.memory_free_bytes, shape.slots_used) = (0, 0, 0);
-        shape.disk_free_bytes >>= STEP_BITS;
+        (shape.disk_free_bytes, shape.on_battery) = (0, false);
         if let Gpus::Devices { devices } = &mut shape.gpus {
-            for device in devices {
-                device.memory_free_bytes = device.memory_free_bytes.map(|bytes| bytes >> STEP_BITS);
-            }
+            devices.iter_mut().for_each(|device| device.memory_free_bytes = None);
         }
         shape
+    }
+
+    /// Whether this offer takes a job that the earlier one of the same shape may have refused, or the reverse.
+    pub(crate) fn differs_for(&self, earlier: &Self, spec: &Spec) -> bool {
+        let log = spec.limits.log_bytes.is_some_and(|limit| limit.strict);
+        (log && self.disk_free_bytes != earlier.disk_free_bytes)
+            || (spec.requirements.gpu.is_some() && self.gpus != earlier.gpus)
     }
 }

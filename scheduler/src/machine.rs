@@ -107,7 +107,7 @@ impl Machine {
             Event::Admitted(nodes) => {
                 self.admitted = nodes;
                 self.admitted.insert(self.node);
-                self.touch_open();
+                self.touch_open(|_| true);
             }
             Event::Arbitrates(nodes) => {
                 self.arbitrates = nodes;
@@ -229,14 +229,14 @@ impl Machine {
         }
     }
 
-    /// Load and free memory change all the time and only move scores; anything else may open or close jobs.
+    /// Load and free memory change all the time and only move scores; what else is new is news to some jobs, or all.
     fn offers(&mut self, mut capacity: Capacity) {
         capacity.slots_used = self.agenda.slots_used();
-        let news = self.capacity.as_ref().is_none_or(|before| before.shape() != capacity.shape());
         self.agenda.set_slots(capacity.slots);
-        self.capacity = Some(capacity);
-        if news {
-            self.touch_open();
+        let before = self.capacity.replace(capacity.clone());
+        match before.filter(|before| before.shape() == capacity.shape()) {
+            Some(before) => self.touch_open(|entry| capacity.differs_for(&before, &entry.job.create.spec)),
+            None => self.touch_open(|_| true),
         }
     }
 
@@ -246,11 +246,11 @@ impl Machine {
         }
     }
 
-    /// Every job that this node may be able to run and does not yet.
-    fn touch_open(&mut self) {
+    /// Touches those of the jobs that this node may be able to run and does not yet.
+    fn touch_open(&mut self, concerned: impl Fn(&Entry) -> bool) {
         for entry in self.entries.values() {
             let open = matches!(entry.job.status(), Status::Queued | Status::Granted);
-            if open && entry.job.create.workers.contains(&self.node) {
+            if open && concerned(entry) && entry.job.create.workers.contains(&self.node) {
                 self.agenda.touch(entry.rank());
             }
         }

@@ -29,12 +29,20 @@ impl Machine {
     pub(super) fn answers(&mut self, from: NodeId, renewal: &Renewal, now: Millis) -> Confirmation {
         let mut items = Vec::with_capacity(renewal.items.len().min(ITEMS_MAX));
         for item in renewal.items.iter().take(ITEMS_MAX) {
+            let mut first = false;
             let answer = match self.entries.get_mut(&item.job) {
-                Some(entry) => answer(self.node, from, entry, item, now),
+                Some(entry) => {
+                    let before = entry.term.map(|term| term.confirmed);
+                    let answer = answer(self.node, from, entry, item, now);
+                    // later ones only put off what is due, and waking too early for it does no harm
+                    first =
+                        entry.term.map(|term| term.confirmed) != before && !matches!(before, Some(Confirmed::At(_)));
+                    answer
+                }
                 None if self.settled.contains_key(&item.job) => Answer::Settled,
                 None => Answer::Unknown,
             };
-            if matches!(answer, Answer::Confirmed { .. }) {
+            if first {
                 self.touch(item.job);
             }
             items.push(ConfirmationItem { job: item.job, token: item.token, answer });

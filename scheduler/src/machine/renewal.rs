@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cobs::id::{JobId, NodeId};
 
+use super::entry::Holding;
 use super::settings::Millis;
-use super::wire::{Confirmation, ITEMS_MAX, Message, Renewal, RenewalItem};
+use super::wire::{Confirmation, ITEMS_MAX, Message, Phase, Renewal, RenewalItem};
 use super::{Effect, Machine};
 
 /// Least time between two renewals, whatever the leases.
@@ -29,6 +30,8 @@ struct Peer {
     /// When the next renewal is due.
     next: Millis,
     jobs: BTreeSet<JobId>,
+    /// Those of them that no renewal has named yet; asked for at once, without all the others.
+    fresh: BTreeSet<JobId>,
 }
 
 impl Renewals {
@@ -37,7 +40,7 @@ impl Renewals {
         Self { number, sent: BTreeMap::new(), peers: BTreeMap::new(), peers_of: BTreeMap::new() }
     }
 
-    /// Sets with whom a job is renewed. What is new there is renewed at once.
+    /// Sets with whom a job is renewed.
     pub fn index(&mut self, job: JobId, peers: BTreeSet<NodeId>) {
         let before = self.peers_of.get(&job).cloned().unwrap_or_default();
         if before == peers {
@@ -46,6 +49,7 @@ impl Renewals {
         for gone in before.difference(&peers) {
             if let Some(peer) = self.peers.get_mut(gone) {
                 peer.jobs.remove(&job);
+                peer.fresh.remove(&job);
                 if peer.jobs.is_empty() {
                     self.peers.remove(gone);
                     self.forget_sent(*gone, 0);
@@ -53,9 +57,10 @@ impl Renewals {
             }
         }
         for new in peers.difference(&before) {
-            let peer = self.peers.entry(*new).or_insert(Peer { next: Millis(0), jobs: BTreeSet::new() });
-            peer.next = Millis(0);
+            let blank = Peer { next: Millis(u64::MAX), jobs: BTreeSet::new(), fresh: BTreeSet::new() };
+            let peer = self.peers.entry(*new).or_insert(blank);
             peer.jobs.insert(job);
+            peer.fresh.insert(job);
         }
         if peers.is_empty() {
             self.peers_of.remove(&job);
@@ -72,7 +77,7 @@ impl Renewals {
     }
 
     pub fn next_due(&self) -> Option<Millis> {
-        self.peers.values().map(|peer| peer.next).min()
+        self.peers.values().map(|peer| if peer.fresh.is_empty() { peer.next } else { Millis(0) }).min()
     }
 
     #[cfg(test)]
@@ -80,62 +85,49 @@ impl Renewals {
         self.sent.len() + self.peers.len() + self.peers_of.len()
     }
 
-    /// Keeps the newest few; an answer to an older one comes too late to be worth anything.
+    /// The next number, remembered as sent now. Of each peer the newest few are kept; an answer to an older one comes
+    /// too late to be worth anything.
+    fn take_number(&mut self, peer: NodeId, now: Millis, keep: usize) -> u64 {
+        self.number += 1;
+        self.sent.insert((peer, self.number), now);
+        self.forget_sent(peer, keep);
+        self.number
+    }
+
     fn forget_sent(&mut self, peer: NodeId, keep: usize) {
-        let numbers: Vec<u64> = self.sent.range((peer, 0)..=(peer, u64::MAX)).map(|((_, number), _)| *number).collect();
-        for number in numbers.iter().rev().skip(keep) {
-            self.sent.remove(&(peer, *number));
+        let of_peer = || (peer, 0)..=(peer, u64::MAX);
+        let extra = self.sent.range(of_peer()).count().saturating_sub(keep);
+        let oldest: Vec<(NodeId, u64)> = self.sent.range(of_peer()).take(extra).map(|(key, _)| *key).collect();
+        for key in oldest {
+            self.sent.remove(&key);
         }
     }
 }
 
 impl Machine {
-    /// Sends one numbered message to each arbiter whose renewal is due. This node's own answers come at once.
+    /// Sends one numbered message to each arbiter whose renewal is due, for all its terms, and one for those that are
+    /// new. This node's own answers come at once.
     pub(super) fn renew(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let due = self.renewals.peers.iter().filter(|(_, peer)| peer.next <= now).map(|(id, _)| *id);
-        for peer in due.collect::<Vec<NodeId>>() {
-            let gap = self.gap(peer);
-            let items = self.renewal_items(peer);
-            let renewals = &mut self.renewals;
-            renewals.number += 1;
-            renewals.sent.insert((peer, renewals.number), now);
-            renewals.forget_sent(peer, self.settings.renewals_open_max);
-            if let Some(peer) = renewals.peers.get_mut(&peer) {
-                peer.next = now + gap;
-            }
-            let renewal = Renewal { number: renewals.number, items };
-            if peer == self.node {
-                let confirmation = self.answers(peer, &renewal, now);
-                self.confirmed(peer, &confirmation, now, effects);
+        let due = self.renewals.peers.iter().filter(|(_, peer)| peer.next <= now || !peer.fresh.is_empty());
+        for id in due.map(|(id, _)| *id).collect::<Vec<NodeId>>() {
+            let Some(peer) = self.renewals.peers.get_mut(&id) else { continue };
+            let fresh = std::mem::take(&mut peer.fresh);
+            let whole = peer.next <= now;
+            let jobs = if whole { &peer.jobs } else { &fresh };
+            let holdings: Vec<&Holding> =
+                jobs.iter().filter_map(|job| self.entries.get(job)?.holding.as_ref()).collect();
+            let next = now + gap(&holdings, self.settings.ask_again);
+            peer.next = if whole { next } else { peer.next.min(next) };
+            let items = renewal_items(&holdings);
+            let number = self.renewals.take_number(id, now, self.settings.renewals_open_max);
+            let renewal = Renewal { number, items };
+            if id == self.node {
+                let confirmation = self.answers(id, &renewal, now);
+                self.confirmed(id, &confirmation, now, effects);
             } else {
-                effects.push(Effect::Send { to: peer, message: Message::Renewal(renewal) });
+                effects.push(Effect::Send { to: id, message: Message::Renewal(renewal) });
             }
         }
-    }
-
-    /// The terms renewed with a peer: those that end without an answer first, should there be too many for a message.
-    fn renewal_items(&self, peer: NodeId) -> Vec<RenewalItem> {
-        let jobs = self.renewals.peers.get(&peer).into_iter().flat_map(|peer| &peer.jobs);
-        let holdings = jobs.filter_map(|job| self.entries.get(job)?.holding.as_ref());
-        let mut items: Vec<RenewalItem> = holdings
-            .map(|holding| RenewalItem { job: holding.run.job, token: holding.run.token, phase: holding.phase() })
-            .collect();
-        if items.len() > ITEMS_MAX {
-            items.sort_by_key(|item| (item.phase == super::wire::Phase::Finished, item.job));
-            items.truncate(ITEMS_MAX);
-        }
-        items
-    }
-
-    /// A sixth of the shortest lease on that peer; quicker while a run waits for its first confirmation.
-    fn gap(&self, peer: NodeId) -> Millis {
-        let jobs = self.renewals.peers.get(&peer).into_iter().flat_map(|peer| &peer.jobs);
-        let holdings = jobs.filter_map(|job| self.entries.get(job)?.holding.as_ref());
-        let gaps = holdings.map(|holding| {
-            let sixth = Millis(holding.lease.0 / PER_LEASE);
-            if holding.is_unconfirmed() { sixth.min(self.settings.ask_again) } else { sixth }
-        });
-        gaps.min().unwrap_or(self.settings.ask_again).max(GAP_MIN)
     }
 
     pub(super) fn confirmed(&mut self, from: NodeId, answers: &Confirmation, now: Millis, effects: &mut Vec<Effect>) {
@@ -144,4 +136,25 @@ impl Machine {
             self.take_answer(from, item, sent, now, effects);
         }
     }
+}
+
+/// Those that end without an answer come first, should there be too many for a message.
+fn renewal_items(holdings: &[&Holding]) -> Vec<RenewalItem> {
+    let item =
+        |holding: &&Holding| RenewalItem { job: holding.run.job, token: holding.run.token, phase: holding.phase() };
+    let mut items: Vec<RenewalItem> = holdings.iter().map(item).collect();
+    if items.len() > ITEMS_MAX {
+        items.sort_by_key(|item| (item.phase == Phase::Finished, item.job));
+        items.truncate(ITEMS_MAX);
+    }
+    items
+}
+
+/// A sixth of the shortest lease; quicker while a run waits for its first confirmation.
+fn gap(holdings: &[&Holding], ask_again: Millis) -> Millis {
+    let gaps = holdings.iter().map(|holding| {
+        let sixth = Millis(holding.lease.0 / PER_LEASE);
+        if holding.is_unconfirmed() { sixth.min(ask_again) } else { sixth }
+    });
+    gaps.min().unwrap_or(ask_again).max(GAP_MIN)
 }

@@ -66,7 +66,7 @@ impl Default for Settings {
             cancel_wait: Millis(5_000),
             bid_again: Millis(60_000),
             stop_grace: Millis(5_000),
-            renewals_open_max: 64,
+            renewals_open_max: 256,
         }
     }
 }
