@@ -8,7 +8,7 @@ use cobs::adapter::profile::Passphrase;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{DemoOptions, InitOptions, JoinOptions, UpOptions};
+use super::args::{InitOptions, JoinOptions, UpOptions};
 use super::exit::Failure;
 use super::output::Format;
 use crate::config::keys::KEYS;
@@ -16,7 +16,7 @@ use crate::config::{Environment, Flag};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::Joined;
 use crate::setup::{self, Place, Wish};
-use crate::{daemon, demo, logging};
+use crate::{daemon, logging};
 
 /// The verb by which a supervisor starts this binary as the first process of its sandbox.
 pub const SANDBOX_INIT: &str = "sandbox-init";
@@ -94,11 +94,6 @@ pub async fn join(place: &Place, options: JoinOptions) -> Result<Joined, Failure
     let wish = Wish { alias: options.alias, ledger: None };
     let grants = options.grant.into_iter().map(Into::into).collect();
     Ok(setup::join_offline(place, &wish, &options.link, grants, &passphrase).await?)
-}
-
-/// Shows the whole.
-pub async fn demo(options: DemoOptions) -> Result<u8, Failure> {
-    Ok(demo::run(options.repo, options.command).await?)
 }
 
 /// The body of `supervise`. To be called before this process has a second thread.
