@@ -46,6 +46,14 @@ struct Summary {
     timeline: Vec<Mark>,
 }
 
+/// How a demo ended.
+enum Ended {
+    /// With the job.
+    Shown(Box<Summary>),
+    /// By a signal, which asks for this exit code.
+    Interrupted(u8),
+}
+
 /// Shows the whole, and ends with the job's exit code.
 ///
 /// # Errors
@@ -56,12 +64,11 @@ pub async fn run(repo: Option<PathBuf>, command: Vec<String>, format: Format) ->
     find_bubblewrap()?;
     let mut site = Site::open()?;
     let ended = tokio::select! {
-        ended = play(&mut site, &teller, repo, command) => ended.map(Some),
+        ended = play(&mut site, &teller, repo, command) => ended.map(|summary| Ended::Shown(Box::new(summary))),
         code = signals.next() => {
             // nobody to tell when nobody reads
             let _ = teller.say(Who::Demo, "interrupted: clearing up");
-            signals.interrupted = Some(code);
-            Ok(None)
+            Ok(Ended::Interrupted(code))
         }
     };
     if let Err(Failure::Refused { .. }) = &ended {
@@ -74,8 +81,8 @@ pub async fn run(repo: Option<PathBuf>, command: Vec<String>, format: Format) ->
         code = signals.next() => std::process::exit(code.into()),
     }
     match ended.map_err(|failure| at_step(step, failure))? {
-        None => Ok(signals.interrupted.unwrap_or(NO_RESULT)),
-        Some(summary) => {
+        Ended::Interrupted(code) => Ok(code),
+        Ended::Shown(summary) => {
             close(&teller, format, &summary)?;
             Ok(summary.exit_code)
         }
@@ -138,7 +145,8 @@ fn close(teller: &Teller, format: Format, summary: &Summary) -> Result<(), Failu
     }
     teller.plain("")?;
     teller.plain(&format!("all of it is gone again; the job's exit code is {}", summary.exit_code))?;
-    teller.plain("next: `rhizome init` sets this machine up, `rhizome up` starts it; then pair another machine with")?;
+    teller
+        .plain("next: `rhizome init` sets this machine up, `rhizome up` starts it; then pair another machine with")?;
     teller.plain("`rhizome invite` here and `rhizome join LINK` there, or run a job at once: `rhizome run -- COMMAND`")
 }
 
@@ -193,10 +201,7 @@ async fn require_sandbox(site: &Site) -> Result<(), Failure> {
 }
 
 /// What asks us to end.
-struct Signals {
-    kinds: [(Signal, u8); 3],
-    interrupted: Option<u8>,
-}
+struct Signals([(Signal, u8); 3]);
 
 impl Signals {
     fn listen() -> Result<Self, Error> {
@@ -205,13 +210,12 @@ impl Signals {
             let listening = signal(kind).map(|signal| (signal, 128 + number));
             listening.map_err(|error| Error::new(Code::Internal, format!("cannot listen to signals: {error}")))
         };
-        let kinds = [on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?];
-        Ok(Self { kinds, interrupted: None })
+        Ok(Self([on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?]))
     }
 
     /// The exit code that the next one asks for.
     async fn next(&mut self) -> u8 {
-        let [(interrupt, int), (terminate, term), (hangup, hup)] = &mut self.kinds;
+        let [(interrupt, int), (terminate, term), (hangup, hup)] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => *int,
             _ = terminate.recv() => *term,

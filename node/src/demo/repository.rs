@@ -117,18 +117,21 @@ pub async fn prepare(below: &Path, asked: Option<&Path>) -> Result<Cloned, Error
 async fn look(start: &Path) -> Result<Original, Error> {
     let ask = |arguments: &'static [&'static str]| git(start, arguments);
     let place = start.canonicalize().unwrap_or_else(|_| start.to_owned()).display().to_string();
-    let common = ask(&["rev-parse", "--path-format=absolute", "--git-common-dir"]).await.map_err(|error| match error {
-        Error { code: Code::Storage, .. } if !start.exists() => {
-            Error::new(Code::RepositoryNotFound, format!("there is no {place}")).hint("name a git repository by --repo")
-        }
-        Error { code: Code::Storage, detail, .. } if detail.contains("not a git repository") => {
-            Error::new(Code::RepositoryNotFound, format!("{place} is in no git repository"))
-                .hint("name a git repository by --repo, or leave it out")
-        }
-        error => error,
-    })?;
+    let common =
+        ask(&["rev-parse", "--path-format=absolute", "--git-common-dir"]).await.map_err(|error| match error {
+            Error { code: Code::Storage, .. } if !start.exists() => {
+                Error::new(Code::RepositoryNotFound, format!("there is no {place}"))
+                    .hint("name a git repository by --repo")
+            }
+            Error { code: Code::Storage, detail, .. } if detail.contains("not a git repository") => {
+                Error::new(Code::RepositoryNotFound, format!("{place} is in no git repository"))
+                    .hint("name a git repository by --repo, or leave it out")
+            }
+            error => error,
+        })?;
     let commit = ask(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.map_err(|_| {
-        Error::new(Code::CommitNotFound, format!("the repository of {place} has no commit yet")).hint("commit something")
+        Error::new(Code::CommitNotFound, format!("the repository of {place} has no commit yet"))
+            .hint("commit something")
     })?;
     if ask(&["rev-parse", "--show-object-format"]).await.is_ok_and(|format| format != "sha1") {
         return Err(Error::new(Code::BadRequest, format!("the repository of {place} names its objects by SHA-256"))
@@ -154,7 +157,8 @@ async fn look(start: &Path) -> Result<Original, Error> {
 /// The directory's name, as far as it is plain.
 fn name_of(top: &Path) -> String {
     let name = top.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let name = name.trim_end_matches(".git").trim_matches('.');
     if name.is_empty() { "repository".to_owned() } else { name.to_owned() }
 }
@@ -175,9 +179,13 @@ async fn snapshot(original: &Original, path: &Path) -> Result<(), Error> {
     let tree = format!("{}^{{tree}}", original.commit);
     let message = format!("The files of {}", original.commit);
     let commit = git(path, &["commit-tree", "-m", &message, &tree]).await?;
-    // the new commit's history is whole, so git may forget that another one's is not
-    let unwritten = |error| Error::new(Code::Storage, format!("the clone cannot be written: {error}"));
-    std::fs::remove_file(path.join(".git/shallow")).map_err(unwritten)?;
+    // the new commit's history is whole, so git may forget that another one's is not; a first commit's is, too
+    match std::fs::remove_file(path.join(".git/shallow")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::new(Code::Storage, format!("the clone cannot be written: {error}")));
+        }
+        Ok(()) | Err(_) => {}
+    }
     head(path, original.branch.as_deref(), &commit).await
 }
 
@@ -193,7 +201,9 @@ async fn make(path: &Path) -> Result<(), Error> {
 }
 
 async fn init(path: &Path) -> Result<(), Error> {
-    git(Path::new("/"), &["init", "--quiet", "--template=", "--initial-branch", BRANCH, "--", text(path)?]).await.map(drop)
+    git(Path::new("/"), &["init", "--quiet", "--template=", "--initial-branch", BRANCH, "--", text(path)?])
+        .await
+        .map(drop)
 }
 
 /// Puts the head of ours where it is shown.
@@ -211,7 +221,9 @@ fn text(path: &Path) -> Result<&str, Error> {
 async fn git(directory: &Path, arguments: &[&str]) -> Result<String, Error> {
     let mut command = Command::new("git");
     command.arg("-C").arg(directory).args(SETTINGS).args(arguments);
-    LOCAL_VARIABLES.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in LOCAL_VARIABLES {
+        command.env_remove(name);
+    }
     command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(Code::Config, "git is missing")

@@ -83,7 +83,10 @@ impl Site {
         // SAFETY: one system call that touches no memory.
         unsafe {
             // a Ctrl-C is for us, not for it
-            command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+            command.pre_exec(|| {
+                rustix::process::setsid()?;
+                Ok(())
+            });
         }
         let unstarted = |error| Error::new(Code::Internal, format!("cannot start the sweeper: {error}"));
         let mut sweeper = command.spawn().map_err(unstarted)?;
@@ -129,7 +132,8 @@ impl Site {
         let log = File::create(self.log(name)).map_err(|error| unstarted(name, &error))?;
         let errors = log.try_clone().map_err(|error| unstarted(name, &error))?;
         let mut command = self.command(name, &["up"]);
-        for setting in ["node.listen=127.0.0.1:0", "link.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", "log.format=text"]
+        for setting in
+            ["node.listen=127.0.0.1:0", "link.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", "log.format=text"]
         {
             command.args(["--set", setting]);
         }

@@ -24,7 +24,8 @@ const PROGRAMS: [&str; 2] = ["bwrap", "git"];
 
 /// The body of the hidden verb: standard input names control groups by line, and its end is the demo's.
 pub fn sweep(site: &Path) -> ExitCode {
-    let ours = site.is_absolute() && site.file_name().is_some_and(|name| name.as_bytes().starts_with(PREFIX.as_bytes()));
+    let ours =
+        site.is_absolute() && site.file_name().is_some_and(|name| name.as_bytes().starts_with(PREFIX.as_bytes()));
     if !ours {
         eprintln!("error: {} is no directory of a demo", site.display());
         return ExitCode::from(64);

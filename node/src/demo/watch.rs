@@ -266,9 +266,8 @@ fn listen(client: &Client, id: JobId) -> mpsc::Receiver<Message> {
     tokio::spawn(async move {
         loop {
             let message = stream.next().await;
-            let last = message.as_ref().map_or(true, |message| {
-                matches!(message.kind, StreamKind::Result | StreamKind::Error)
-            });
+            let last =
+                message.as_ref().map_or(true, |message| matches!(message.kind, StreamKind::Result | StreamKind::Error));
             if sender.send((Instant::now(), message)).await.is_err() || last {
                 return;
             }
@@ -279,9 +278,7 @@ fn listen(client: &Client, id: JobId) -> mpsc::Receiver<Message> {
 
 async fn joined(fetching: &mut Option<Fetching>) -> Result<(Instant, Vec<Artifact>), Failure> {
     match fetching {
-        Some(task) => {
-            task.await.map_err(|error| Error::new(Code::Internal, format!("the fetch ended: {error}")))?
-        }
+        Some(task) => task.await.map_err(|error| Error::new(Code::Internal, format!("the fetch ended: {error}")))?,
         None => std::future::pending().await,
     }
 }
