@@ -127,7 +127,7 @@ fn shows_the_commit_and_leaves_the_repository_alone() {
     assert_eq!(traces(&stage.home, &source), before);
     for words in [
         &format!("cloned garden at {}, 2 files: Begin", &commit[..12]),
-        "changes to 2 files are in no commit",
+        "changed files, 2 in all",
         &format!("job |  commit   {commit}"),
         "job |  working  part 3 of 3",
         "files    2 in",

@@ -4,7 +4,7 @@ say() {
 }
 say "commit   $DEMO_COMMIT"
 say "subject  $DEMO_SUBJECT"
-say "files    $(find . -type f | wc -l) in $(pwd), $(du -sh . | cut -f1)"
+say "files    $(find . -path ./.git -prune -o -type f -print | wc -l) in $(pwd), $(du -sh --exclude=.git . | cut -f1)"
 say "machine  $(nproc) cores, $(sed -n 's/^MemTotal: *//p' /proc/meminfo) of memory, $(uname -s) $(uname -r)"
 say "limits   512 MiB of memory, 60 s of time, $(df -h . | sed -n '2s/^[^ ]* *\([^ ]*\).*/\1/p') of scratch space"
 say "user     $(id -un) ($(id -u)); network: $(sed -n 's/^ *\([^: ]*\):.*/\1/p' /proc/net/dev | tr '\n' ' ')only"
@@ -13,7 +13,7 @@ for part in 1 2 3; do
 done
 {
     printf 'commit %s\n' "$DEMO_COMMIT"
-    find . -type f | LC_ALL=C sort
+    find . -path ./.git -prune -o -type f -print | LC_ALL=C sort
 } >/tmp/report
 mv /tmp/report report.txt
 say "report   sha256 $(sha256sum report.txt)"

@@ -94,7 +94,7 @@ pub async fn prepare(below: &Path, asked: Option<&Path>) -> Result<Cloned, Error
                 }
             }
             if original.changed > 0 {
-                notes.push(format!("changes to {} files are in no commit and stay out of it", original.changed));
+                notes.push(format!("not committed, so not part of it: changed files, {} in all", original.changed));
             }
             (path, original.name)
         }
