@@ -31,6 +31,9 @@ const SWEEP_MS: u64 = 20_000;
 /// Most bytes of a log that its tail is looked for in.
 const TAIL_BYTES_MAX: usize = 16 << 10;
 
+/// In the lines that a daemon logs because we ask how it is.
+const OUR_QUESTIONS: &str = "Received command QueryState";
+
 /// One of the two nodes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Name {
@@ -159,7 +162,7 @@ impl Site {
     pub fn log_tail(&self, name: Name, lines_max: usize) -> Vec<String> {
         let bytes = fs::read(self.log(name)).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(TAIL_BYTES_MAX)..]).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains(OUR_QUESTIONS)).collect();
         lines[lines.len().saturating_sub(lines_max)..].iter().map(|line| crate::cli::output::plain(line)).collect()
     }
 
