@@ -4,13 +4,13 @@
 //! nothing about jobs.
 
 pub mod args;
-mod client;
-mod exit;
-mod follow;
-mod jobs;
+pub(crate) mod client;
+pub(crate) mod exit;
+pub(crate) mod follow;
+pub(crate) mod jobs;
 mod local;
-mod output;
-mod quantity;
+pub(crate) mod output;
+pub(crate) mod quantity;
 mod rad_cob;
 mod run;
 mod show;
@@ -32,6 +32,7 @@ use self::args::{
 use self::client::{Client, segment};
 use self::exit::Failure;
 use self::output::Format;
+use crate::demo;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
     ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, TokenCreate, TokenCreated,
@@ -56,9 +57,10 @@ pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let format = if arguments.json { Format::Json } else { Format::Text };
     match arguments.verb {
-        // both go before any thread
+        // these go before any thread
         Verb::Supervise { run_dir } => local::supervise(&run_dir),
         Verb::SandboxInit => local::sandbox_init(),
+        Verb::Sweep { site } => demo::sweep::sweep(&site),
         verb => {
             let ended = perform(verb, arguments.home, format);
             ExitCode::from(ended.unwrap_or_else(|failure| failure.report(format)))
@@ -107,7 +109,7 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
     let client = Client::new(place.socket());
     match verb {
         Verb::Up(options) => return local::up(place, options).await,
-        Verb::Demo(options) => return local::demo(options).await,
+        Verb::Demo(options) => return demo::run(options.repo, options.command, format).await,
         Verb::Run(options) => return run::run(&client, *options, format).await,
         Verb::Job { verb } => return jobs::job(&client, verb, format).await,
         Verb::Status => format.print(&client.get::<Health>("/health").await?, show::health)?,
@@ -118,7 +120,7 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Config { verb: ConfigVerb::Show } => {
             format.print(&client.get::<Vec<ConfigValue>>("/v1/config").await?, |values| show::config(values))?;
         }
-        Verb::Init(_) | Verb::Supervise { .. } | Verb::SandboxInit => {
+        Verb::Init(_) | Verb::Supervise { .. } | Verb::SandboxInit | Verb::Sweep { .. } => {
             return Err(Error::new(Code::Internal, "this verb is done before the runtime starts").into());
         }
     }

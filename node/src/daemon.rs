@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::writer::{Writer, WriterConfig, WriterError, WriterHandle};
+use cobs::id::NodeId;
 use cobs::job::spec::RunnerKind;
 use scheduler::capacity::RunnerCapability;
 use scheduler::machine::{Machine, Millis, Settings};
@@ -36,6 +37,8 @@ use crate::store::view::{Opened, View};
 
 /// How long answers under way may take when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(5);
+/// What a node without a working sandbox names as its problem.
+pub const SANDBOX_PROBLEM: &str = "sandbox";
 /// The hidden verbs of this binary.
 const SUPERVISE: &str = "supervise";
 
@@ -117,7 +120,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let blobs = Blobs::open(&files.blobs()).map_err(|error| storage(&error))?;
     std::fs::create_dir_all(files.logs()).map_err(|error| storage(&error))?;
     let sandbox = sandbox(&config, &radicle, program);
-    let capability = capability(&sandbox, &files);
+    let (capability, problems) = capability(&sandbox, &files);
     let own_alias = config.node.alias.clone().unwrap_or_else(|| radicle.config.alias().to_string());
     let probe = probe(&config, &radicle, &own_alias, capability);
     let incarnation = u32::try_from(state.incarnation().0)
@@ -149,7 +152,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         changes: broadcast::channel(CHANGES_MAX).0,
         started: Instant::now(),
         runtime,
-        problems: Mutex::new(BTreeMap::new()),
+        problems: Mutex::new(problems),
         link: OnceLock::new(),
         link_identity: OnceLock::new(),
         api_addresses: OnceLock::new(),
@@ -184,8 +187,7 @@ fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>) -> Result<W
 }
 
 fn sandbox(config: &Config, radicle: &NodeHome, program: std::path::PathBuf) -> Sandbox {
-    // names this home's control groups; a prefix of the node's id is enough to tell homes of one machine apart
-    let home_id: String = radicle.public_key.to_string().chars().rev().take(16).collect();
+    let home_id = control_groups(&radicle.public_key);
     let supervisor = SupervisorCommand { program, args: vec![SUPERVISE.into()] };
     let mut sandbox = SandboxConfig::new(home_id, supervisor);
     if let Some(uid) = config.sandbox_uid {
@@ -194,15 +196,23 @@ fn sandbox(config: &Config, radicle: &NodeHome, program: std::path::PathBuf) -> 
     Sandbox::new(sandbox)
 }
 
-/// What the smoke run of the sandbox shows; nothing when it does not work here.
-fn capability(sandbox: &Sandbox, files: &config::home::Home) -> BTreeMap<RunnerKind, RunnerCapability> {
+/// Names the control groups of a node's home: the end of its id is enough to tell homes of one machine apart.
+pub fn control_groups(node: &NodeId) -> String {
+    node.to_string().chars().rev().take(16).collect()
+}
+
+/// What the smoke run of the sandbox shows; where it does not work, nothing but the problem.
+fn capability(
+    sandbox: &Sandbox,
+    files: &config::home::Home,
+) -> (BTreeMap<RunnerKind, RunnerCapability>, BTreeMap<&'static str, String>) {
     use scheduler::runner::Enforcement;
     let scratch = files.rhizome().join("smoke");
     let found = sandbox.probe(&scratch);
     std::fs::remove_dir_all(&scratch).ok();
     if let Some(reason) = found.unusable {
         tracing::error!(reason, "the sandbox does not work here; this node runs no jobs");
-        return BTreeMap::new();
+        return (BTreeMap::new(), BTreeMap::from([(SANDBOX_PROBLEM, reason)]));
     }
     let mut capability = RunnerCapability::default();
     for (kind, enforcement) in found.limits {
@@ -212,7 +222,7 @@ fn capability(sandbox: &Sandbox, files: &config::home::Home) -> BTreeMap<RunnerK
             Enforcement::BestEffort { why } => drop(capability.why_not.insert(kind, why)),
         }
     }
-    BTreeMap::from([(RunnerKind::Sandbox, capability)])
+    (BTreeMap::from([(RunnerKind::Sandbox, capability)]), BTreeMap::new())
 }
 
 fn limit_kind(kind: scheduler::runner::LimitKind) -> scheduler::capacity::LimitKind {

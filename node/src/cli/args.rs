@@ -97,6 +97,12 @@ pub enum Verb {
         /// The run's directory.
         run_dir: PathBuf,
     },
+    /// Clears up after a demo, however it ended.
+    #[command(hide = true)]
+    Sweep {
+        /// The demo's directory.
+        site: PathBuf,
+    },
     /// The first process of a sandbox.
     #[command(hide = true)]
     SandboxInit,

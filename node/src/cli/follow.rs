@@ -161,7 +161,8 @@ async fn put(out: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), Fa
     out.flush().await.map_err(Failure::Output)
 }
 
-fn bytes(piece: &LogPiece) -> Result<Vec<u8>, Failure> {
+/// What the job wrote.
+pub(crate) fn bytes(piece: &LogPiece) -> Result<Vec<u8>, Failure> {
     match (&piece.text, &piece.base64) {
         (Some(text), _) => Ok(text.clone().into_bytes()),
         (None, Some(encoded)) => BASE64
@@ -187,7 +188,7 @@ fn describe(change: &StreamStatus) -> String {
 }
 
 /// The messages of one job, in order and each once, over as many connections as it takes.
-struct Stream {
+pub(crate) struct Stream {
     client: Client,
     id: JobId,
     status: Status,
@@ -199,11 +200,13 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(client: Client, id: JobId, status: Status) -> Self {
+    /// From the beginning.
+    pub(crate) fn new(client: Client, id: JobId, status: Status) -> Self {
         Self { client, id, status, since: None, socket: None, away: None, retry: Duration::from_millis(RETRY_MS.0) }
     }
 
-    async fn next(&mut self) -> Result<StreamMessage, Failure> {
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) -> Result<StreamMessage, Failure> {
         loop {
             let Some(socket) = &mut self.socket else {
                 self.connect().await?;

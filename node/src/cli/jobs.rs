@@ -149,7 +149,7 @@ async fn artifacts(client: &Client, options: ArtifactsOptions, format: Format) -
 }
 
 /// A path that another machine named, as one below a directory of ours.
-pub(super) fn inside(path: &str) -> Result<&Path, Error> {
+pub(crate) fn inside(path: &str) -> Result<&Path, Error> {
     let path = Path::new(path);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if plain && path.file_name().is_some() {
@@ -159,7 +159,7 @@ pub(super) fn inside(path: &str) -> Result<&Path, Error> {
 }
 
 /// Fetches beside its place and moves it there once its digest is right.
-async fn fetch(client: &Client, id: &str, artifact: &Artifact, file: &Path) -> Result<(), Failure> {
+pub(crate) async fn fetch(client: &Client, id: &str, artifact: &Artifact, file: &Path) -> Result<(), Failure> {
     let unwritten = |error: std::io::Error| {
         Error::new(Code::Storage, format!("the artifact {} cannot be written: {error}", file.display()))
     };

@@ -8,7 +8,7 @@ use cobs::adapter::profile::Passphrase;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{ArbiterName, DemoOptions, InitOptions, JoinOptions, UpOptions};
+use super::args::{ArbiterName, InitOptions, JoinOptions, UpOptions};
 use super::exit::Failure;
 use super::output::Format;
 use crate::config::keys::KEYS;
@@ -16,7 +16,7 @@ use crate::config::{Environment, Flag};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::Joined;
 use crate::setup::{self, Place, Wish};
-use crate::{daemon, demo, logging};
+use crate::{daemon, logging};
 
 /// The verb by which a supervisor starts this binary as the first process of its sandbox.
 pub const SANDBOX_INIT: &str = "sandbox-init";
@@ -111,11 +111,6 @@ pub fn arbiter(options: &JoinOptions, format: Format) -> Option<ArbiterName> {
     let mut answer = String::new();
     let yes = std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y");
     yes.then_some(ArbiterName::Inviter)
-}
-
-/// Shows the whole.
-pub async fn demo(options: DemoOptions) -> Result<u8, Failure> {
-    Ok(demo::run(options.repo, options.command).await?)
 }
 
 /// The body of `supervise`. To be called before this process has a second thread.

@@ -21,7 +21,7 @@ pub use self::node::{
 pub use crate::store::peers::Grant as PeerGrant;
 
 /// A job to be submitted.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Submit {
     /// Program and arguments.

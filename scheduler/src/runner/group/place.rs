@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Version};
+use super::{Controller, Group, Version};
 
 /// The parent of all run groups of a home, in each hierarchy that we may write.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -104,6 +104,30 @@ impl GroupParent {
         if let Some(file) = &self.own_procs {
             // Nothing depends on it but time.
             let _ = fs::write(file, "0");
+        }
+    }
+
+    /// Kills what is left in the groups of this home and removes them, their parent, and the daemon's leaf if nobody is
+    /// in it any more. For a home that is thrown away.
+    pub fn remove(&self) {
+        for name in self.groups() {
+            let group = Group::of(self, &name);
+            group.empty();
+            // What stays is empty and harms nobody.
+            let _ = group.remove();
+        }
+        for dir in self.controllers.values().map(|(dir, _)| dir).chain(&self.unified) {
+            let _ = fs::remove_dir(dir);
+        }
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let leaf = own.lines().find_map(|line| line.strip_prefix("0::/")).filter(|path| path.ends_with(LEAF));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let unified = hierarchies(&mounts).into_iter().find(|mounted| mounted.version == Version::Two);
+        if let (Some(leaf), Some(unified)) = (leaf, unified) {
+            let leaf = unified.at.join(leaf);
+            // `prepare` has moved us there.
+            let _ = fs::write(leaf.with_file_name("cgroup.procs"), "0");
+            let _ = fs::remove_dir(leaf);
         }
     }
 
