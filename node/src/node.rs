@@ -173,6 +173,8 @@ impl Node {
     /// A job was read: the machine is told, and whoever watches it.
     pub fn saw(self: &Arc<Self>, seen: Seen) {
         let id = seen.job.id;
+        let token = seen.job.holder().map(|(token, _)| token.to_string());
+        tracing::debug!(job = %id, status = ?seen.job.status(), token, reports = seen.job.dones.len(), "job seen");
         let never_confirm = self.state.never_confirmed_of(id).unwrap_or_else(|error| {
             tracing::error!(%error, job = %id, "cannot read the notes of a job");
             BTreeSet::new()
