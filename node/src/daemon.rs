@@ -157,6 +157,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         link_identity: OnceLock::new(),
         api_addresses: OnceLock::new(),
         authorized: Arc::new(RwLock::new(BTreeMap::new())),
+        promised: Arc::default(),
         peers_now: Mutex::new(BTreeMap::new()),
         collecting: Mutex::new(BTreeSet::new()),
         to_collect: Mutex::new(BTreeMap::new()),

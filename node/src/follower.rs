@@ -151,6 +151,8 @@ impl FollowerThread {
         open: &mut BTreeMap<RepoId, OpenLedger>,
         tell: &mut impl FnMut(Seen),
     ) {
+        // another identity may change what a job's operations are worth; else an unchanged job reads as it did
+        let again = origin == Origin::Start || !open.get(&ledger).is_some_and(OpenLedger::is_current);
         let Some(open_ledger) = self.open(ledger, open) else { return };
         let listed = match open_ledger.list() {
             Ok(listed) => listed,
@@ -160,7 +162,7 @@ impl FollowerThread {
             }
         };
         let known = self.view.tips(ledger).unwrap_or_default();
-        let unfinished = self.view.unfinished(ledger).unwrap_or_default();
+        let unfinished = if again { self.view.unfinished(ledger).unwrap_or_default() } else { BTreeSet::new() };
         let wanted: BTreeSet<(RepoId, JobId)> = listed
             .iter()
             .filter(|(job, tips)| known.get(*job) != Some(&fingerprint(tips)) || unfinished.contains(*job))

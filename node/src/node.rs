@@ -1,6 +1,7 @@
 //! The node: what its threads and tasks share, and how the claim machine's effects are carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,23 @@ pub struct PeerNow {
     pub at: Instant,
     /// What was granted to it in root operations since.
     pub granted_since: u32,
+}
+
+/// A slot of this node that a root operation takes which is still on its way into the ledger.
+pub struct Promise(Arc<AtomicU32>);
+
+impl Promise {
+    /// Takes it until this is dropped.
+    pub fn new(promised: &Arc<AtomicU32>) -> Self {
+        promised.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(promised))
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The node. Everything that acts holds it by `Arc`.
@@ -89,6 +107,8 @@ pub struct Node {
     pub(crate) authorized: Arc<std::sync::RwLock<BTreeMap<cobs::transport_key::TransportKey, NodeId>>>,
     /// Commits kept for jobs that are settled now.
     pub(crate) settled_sources: Mutex<BTreeSet<(RepoId, JobId)>>,
+    /// Slots of this node that root operations take which are still on their way into the ledger.
+    pub(crate) promised: Arc<AtomicU32>,
     pub(crate) peers_now: Mutex<BTreeMap<NodeId, PeerNow>>,
     /// Reports that are being brought home, or are here.
     pub(crate) collecting: Mutex<BTreeSet<(JobId, cobs::id::Token)>>,
@@ -173,6 +193,8 @@ impl Node {
     /// A job was read: the machine is told, and whoever watches it.
     pub fn saw(self: &Arc<Self>, seen: Seen) {
         let id = seen.job.id;
+        let token = seen.job.holder().map(|(token, _)| token.to_string());
+        tracing::debug!(job = %id, status = ?seen.job.status(), token, reports = seen.job.dones.len(), "job seen");
         let never_confirm = self.state.never_confirmed_of(id).unwrap_or_else(|error| {
             tracing::error!(%error, job = %id, "cannot read the notes of a job");
             BTreeSet::new()

@@ -35,6 +35,8 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the head of an answer with content may take.
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most pieces of a blob that are written in one go.
+const WRITE_CHUNKS_MAX: usize = 32;
 /// Between two tellings of this node's capacity.
 pub const CAPACITY_PERIOD: Duration = Duration::from_secs(5);
 
@@ -222,10 +224,13 @@ pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Re
     let storage = |error: crate::blobs::BlobError| Error::new(Code::Storage, crate::runs::chain(&error));
     let response = ask(node, from, &format!("/jobs/{job}/blobs/{}", blob.digest)).await?;
     let mut writer = node.blobs.writer().map_err(storage)?;
-    let mut body = response.into_body().into_data_stream();
-    while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(|error| Error::new(Code::PeerUnreachable, error.to_string()))?;
-        writer = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer))
+    // the link's frames are small, and each hop to a thread that may block costs more than hashing one of them
+    let mut body = response.into_body().into_data_stream().ready_chunks(WRITE_CHUNKS_MAX);
+    while let Some(chunks) = body.next().await {
+        let chunks: Result<Vec<_>, _> = chunks.into_iter().collect();
+        let chunks = chunks.map_err(|error| Error::new(Code::PeerUnreachable, error.to_string()))?;
+        let write = move || chunks.iter().try_for_each(|bytes| writer.write(bytes)).map(|()| writer);
+        writer = tokio::task::spawn_blocking(write)
             .await
             .map_err(|error| Error::new(Code::Internal, error.to_string()))?
             .map_err(storage)?;

@@ -1,6 +1,7 @@
 //! Submitting a job: checked, placed, written once for each idempotency key, durable before the answer.
 
 use std::path::{Component, Path};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::types::{FirstGrant, Submit, Submitted, Uploaded};
 use super::{Caller, Scope};
 use crate::clock::unix_now;
 use crate::config::RootGrant as GrantPolicy;
-use crate::node::Node;
+use crate::node::{Node, Promise};
 use crate::source::{self, Resolved};
 use crate::store::idempotency::{IdempotencyKey, Request, Reservation, ScopedKey};
 use crate::store::peers::{Grant, Standing};
@@ -154,10 +155,13 @@ impl Node {
         };
         let create = self.create(caller, submit, nonce, resolved.as_ref()).await?;
         let (granted, source) = (create.grant.map(|grant| grant.node), create.spec.source);
+        // until the machine has seen it, no other submit may count on the slot
+        let promise = granted.filter(|node| *node == self.id).map(|_| Promise::new(&self.promised));
         let action = Action::Create(Box::new(create));
         action.check().map_err(|error| Error::new(Code::BadRequest, error.to_string()))?;
         let Action::Create(create) = action else { return Err(Error::new(Code::Internal, "not a root")) };
         let id = self.write(ledger, Draft::Create { ledger, create }).await?;
+        drop(promise);
         metrics::counter!("rhizome_jobs_submitted_total").increment(1);
         if let Some(resolved) = resolved {
             let node = Arc::clone(self);
@@ -219,7 +223,8 @@ impl Node {
     async fn candidates(self: &Arc<Self>) -> Result<Vec<Candidate>, Error> {
         let sampler = Arc::clone(self);
         let own = tokio::task::spawn_blocking(move || sampler.capacity()).await;
-        let own = own.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let mut own = own.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        own.slots_used = own.slots_used.saturating_add(self.promised.load(Ordering::Relaxed));
         let mut candidates = vec![Candidate {
             node: self.id,
             alias: self.own_alias.clone(),

@@ -1,0 +1,98 @@
+//! The benchmark: release binaries as separate processes on temporary homes on loopback, measured as their users meet
+//! them. Prints one table and writes its rows as JSON lines; a missed target is shown and is no failure.
+//!
+//! It knows the API, the daemon's log and the files of a home, and nothing else of how the node works inside, save for
+//! the view, which it fills, and the sandbox, which it starts beside a bare bubblewrap.
+
+mod api;
+mod client;
+#[path = "../support/home.rs"]
+mod home;
+mod idle;
+mod jobs;
+mod ledger;
+mod load;
+mod machine;
+mod row;
+#[path = "../support/wait.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use more of it")]
+mod wait;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use row::{Area, Row, Table};
+
+/// What anything here comes to.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What was typed.
+struct Options {
+    only: Option<Area>,
+    json: Option<PathBuf>,
+    bin: PathBuf,
+}
+
+const USAGE: &str = "bench [--only jobs|ledger|vault|llm|api] [--json FILE] [--bin RHIZOME]";
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\nusage: {USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started");
+    match runtime.block_on(measure(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(mut words: impl Iterator<Item = String>) -> Outcome<Options> {
+    let beside = std::env::current_exe()?.parent().and_then(|dir| dir.parent()).map(|dir| dir.join("rhizome"));
+    let mut options = Options { only: None, json: None, bin: beside.ok_or("the bench has no directory")? };
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        match word.as_str() {
+            "--only" => options.only = Some(value.parse()?),
+            "--json" => options.json = Some(value.into()),
+            "--bin" => options.bin = value.into(),
+            _ => return Err(format!("there is no option {word}").into()),
+        }
+    }
+    if !options.bin.is_file() {
+        return Err(format!("there is no binary at {}", options.bin.display()).into());
+    }
+    // daemons are started in their homes
+    options.bin = options.bin.canonicalize()?;
+    Ok(options)
+}
+
+/// Every area that is wanted; an area that cannot be measured does not keep the others from it.
+async fn measure(options: &Options) -> Outcome<()> {
+    let mut table = Table::new(options.json.as_deref())?;
+    let mut failed = Vec::new();
+    for area in Area::ALL.into_iter().filter(|area| options.only.is_none_or(|only| only == *area)) {
+        let started = Instant::now();
+        let mut add = |row: Row| table.add(row);
+        let result = match area {
+            Area::Jobs => jobs::measure(&options.bin, &mut add).await,
+            Area::Ledger => ledger::measure(&options.bin, &mut add).await,
+            Area::Api => api::measure(&options.bin, &mut add).await,
+            // their parts are not here yet
+            Area::Vault | Area::Llm => Ok(()),
+        };
+        if let Err(error) = result {
+            failed.push(format!("{area}: {error}"));
+        }
+        eprintln!("{area}: {} s", started.elapsed().as_secs());
+    }
+    table.print();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Measures what the README promises: builds the release binaries, starts real nodes, prints one table.
+# A missed target is shown and does not change the exit status.
+#
+#   tests/bench/run.sh [--only AREA] [--json FILE]
+#
+#   --only AREA   one of: jobs ledger vault llm api
+#   --json FILE   writes each row as a line of JSON: {area, name, value, unit, target, samples, baseline?}
+set -euo pipefail
+
+BENCH_SECONDS_MAX=1200
+
+here=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+arguments=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --only) arguments+=("$1" "${2:-}") && shift ;;
+    --json)
+        case ${2:-} in
+        /* | '') arguments+=("$1" "${2:-}") ;;
+        *) arguments+=("$1" "$here/$2") ;;
+        esac
+        shift
+        ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' tests/bench/run.sh >&2 && exit 64 ;;
+    esac
+    shift || true
+done
+target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+cargo build --quiet --release --locked -p rhizome --bin rhizome --example bench
+exec timeout --kill-after=10 "$BENCH_SECONDS_MAX" "$target/release/examples/bench" "${arguments[@]}"
