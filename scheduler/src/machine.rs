@@ -112,7 +112,7 @@ impl Machine {
             Event::Arbitrates(nodes) => {
                 self.arbitrates = nodes;
                 self.arbitrates.insert(self.node);
-                self.touch_open();
+                self.touch_arbitrated();
             }
             Event::Tick => {}
         }
@@ -243,6 +243,15 @@ impl Machine {
     fn touch(&mut self, id: JobId) {
         if let Some(entry) = self.entries.get(&id) {
             self.agenda.touch(entry.rank());
+        }
+    }
+
+    /// Touches the waiting jobs that this node decides about.
+    fn touch_arbitrated(&mut self) {
+        for entry in self.entries.values() {
+            if entry.job.status() == Status::Queued && entry.job.arbiter().1 == self.node {
+                self.agenda.touch(entry.rank());
+            }
         }
     }
 

@@ -89,14 +89,6 @@ impl GroupParent {
         names.into_iter().collect()
     }
 
-    /// Removes the parent, for a home that is gone for good. One that still has groups stays.
-    pub fn remove(&self) {
-        for dir in self.controllers.values().map(|(dir, _)| dir).chain(&self.unified) {
-            // Twice the same directory, or one in use, is no matter.
-            let _ = fs::remove_dir(dir);
-        }
-    }
-
     /// Makes the next joining of a group cheap: on its own it waits some 7 ms for the whole kernel to notice, unless
     /// somebody else joined a group just before. So the daemon joins the group that it is in already, while it prepares
     /// the run.
