@@ -3,5 +3,12 @@
 //! A file here is one area and a module of this one; what they share is in [`support`]. A test that needs what a machine
 //! may lack says so by [`support::skip::skip`] and returns; `tests/skips.txt` lists the ones that may.
 
+mod adopt;
+mod alone;
+mod lease;
+mod outage;
+mod pair;
+mod rad;
+mod removal;
 mod support;
 mod tidy;

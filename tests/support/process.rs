@@ -54,6 +54,11 @@ impl Process {
         kill_process(pid, signal).expect("it is our own child, and not waited for yet");
     }
 
+    /// Whether it has ended already.
+    pub fn ended(&mut self) -> bool {
+        self.try_wait().is_some()
+    }
+
     /// Waits for its end, and fails with its output if it does not end by itself.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
@@ -104,5 +109,5 @@ fn ends_with_its_test() {
     let process = Process::start(&home, "sleeper", Command::new("sleep").arg("60"));
     assert_eq!(home.processes(), [process.id()]);
     drop(process);
-    assert_eq!(home.processes(), []);
+    assert_eq!(home.processes(), Vec::<u32>::new());
 }
