@@ -4,5 +4,12 @@
 //! may lack says so by [`support::skip::skip`] and returns; `tests/skips.txt` lists the ones that may.
 
 mod demo;
+mod adopt;
+mod alone;
+mod lease;
+mod outage;
+mod pair;
+mod rad;
+mod removal;
 mod support;
 mod tidy;

@@ -1,9 +1,11 @@
 //! What tests of real processes share: homes, ports, processes that end with their test, and waiting with a limit.
 //!
-//! It knows how to start programs and nothing of what they mean: no job, ledger or API here.
+//! It knows how to start programs and nothing of what they mean, but for [`node`], which knows what a node is asked.
 
 pub mod cli;
 pub mod home;
+pub mod http;
+pub mod node;
 pub mod port;
 pub mod process;
 pub mod repository;

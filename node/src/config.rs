@@ -52,7 +52,7 @@ pub struct Flag {
     /// As typed, such as `--log-level`.
     pub flag: String,
     /// The key it sets, such as `log.level`.
-    pub key: &'static str,
+    pub key: String,
     /// Its value, in the spelling of the environment: lists by commas.
     pub value: String,
 }

@@ -35,6 +35,8 @@ pub struct Active {
     pub started: Option<UnixMs>,
     /// Its last deadline; none when held.
     pub deadline: Option<Millis>,
+    /// An end that was asked for before there was a supervisor to tell.
+    pub stopping: Option<(StopReason, Millis)>,
     /// How it ended.
     pub finished: Option<Arc<Finished>>,
 }
@@ -148,6 +150,10 @@ impl Runs {
             active.started = Some(unix_now());
             active.deadline = deadline;
         });
+        let asked = self.lock().get_mut(&run).and_then(|active| active.stopping.take());
+        if let Some((reason, grace)) = asked {
+            end(&handle, reason, grace);
+        }
         Ok(handle)
     }
 
@@ -198,15 +204,13 @@ impl Runs {
 
     /// Ends a run: the polite signal now, the kill after the grace. Blocks for a moment.
     pub fn stop(&self, run: RunId, reason: StopReason, grace: Millis) {
-        let Some(handle) = self.lock().get(&run).and_then(|active| active.run.clone()) else { return };
-        let reason = match reason {
-            StopReason::Cancelled => runner::StopReason::Cancelled,
-            StopReason::Replaced => runner::StopReason::Fenced,
-            StopReason::Evicted => runner::StopReason::Released,
+        let handle = match self.lock().get_mut(&run) {
+            Some(Active { run: Some(handle), .. }) => handle.clone(),
+            // it is being started at this moment, and ends as soon as it is
+            Some(active) => return active.stopping = Some((reason, grace)),
+            None => return,
         };
-        if let Err(error) = handle.stop(reason, grace.0) {
-            tracing::debug!(%run, %error, "run not stopped");
-        }
+        end(&handle, reason, grace);
     }
 
     /// Forgets what was prepared for a run that will not start. Blocks.
@@ -221,7 +225,8 @@ impl Runs {
     /// Changes what is known of a run.
     pub fn note(&self, run: RunId, change: impl FnOnce(&mut Active)) {
         let mut active = self.lock();
-        let blank = || Active { request: None, run: None, started: None, deadline: None, finished: None };
+        let blank =
+            || Active { request: None, run: None, started: None, deadline: None, stopping: None, finished: None };
         change(active.entry(run).or_insert_with(blank));
     }
 
@@ -232,6 +237,18 @@ impl Runs {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks a supervisor for the end of its run.
+fn end(handle: &Run, reason: StopReason, grace: Millis) {
+    let reason = match reason {
+        StopReason::Cancelled => runner::StopReason::Cancelled,
+        StopReason::Replaced => runner::StopReason::Fenced,
+        StopReason::Evicted => runner::StopReason::Released,
+    };
+    if let Err(error) = handle.stop(reason, grace.0) {
+        tracing::debug!(run = %handle.id(), %error, "run not stopped");
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Output {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+    /// `stdout` as it was written, also where it is no text.
+    pub bytes: Vec<u8>,
 }
 
 impl Output {
@@ -56,7 +58,8 @@ pub fn finish(home: &Home, command: &mut Command) -> Output {
     };
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     let code = status.code().or(signal.map(|signal| 128 + signal)).expect("it exited or was signalled");
-    Output { code, stdout: text(&mut stdout), stderr: text(&mut stderr) }
+    let bytes = content(&mut stdout);
+    Output { code, stdout: String::from_utf8_lossy(&bytes).into_owned(), stderr: text(&mut stderr), bytes }
 }
 
 /// Gives a command an environment that is empty but for its home, its path and what keeps programs from asking or
@@ -83,9 +86,13 @@ fn share(file: &File) -> Stdio {
 }
 
 fn text(file: &mut File) -> String {
+    String::from_utf8_lossy(&content(file)).into_owned()
+}
+
+fn content(file: &mut File) -> Vec<u8> {
     let mut bytes = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a temporary file can be read");
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 /// A command sees its home and nothing of the environment that the tests run in.

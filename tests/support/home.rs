@@ -37,6 +37,20 @@ impl Home {
         pids.filter(|pid| *pid != own && self.named_by(*pid)).collect()
     }
 
+    /// Kills the processes of this home that have `argument` among their arguments, and waits until they are gone.
+    #[track_caller]
+    pub fn kill_named(&self, argument: &str) {
+        let named = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|part| part == argument.as_bytes())
+        };
+        wait::until("the named processes are gone", wait::LIMIT, || {
+            let living: Vec<u32> = self.processes().into_iter().filter(named).collect();
+            living.iter().copied().for_each(kill);
+            living.is_empty().then_some(())
+        });
+    }
+
     fn named_by(&self, pid: u32) -> bool {
         let path = self.dir.path().as_os_str().as_encoded_bytes();
         // both read empty for a zombie, and not at all once it is gone
@@ -48,13 +62,15 @@ impl Home {
 
     fn kill_all(&self) -> Option<()> {
         let living = self.processes();
-        for pid in &living {
-            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).expect("the kernel's ids fit");
-            // it may have ended by itself in between
-            let _gone = kill_process(pid, Signal::KILL);
-        }
+        living.iter().copied().for_each(kill);
         living.is_empty().then_some(())
     }
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the kernel's ids fit");
+    // it may have ended by itself in between
+    let _gone = kill_process(pid, Signal::KILL);
 }
 
 impl Drop for Home {

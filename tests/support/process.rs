@@ -54,6 +54,11 @@ impl Process {
         kill_process(pid, signal).expect("it is our own child, and not waited for yet");
     }
 
+    /// Whether it has ended already.
+    pub fn ended(&mut self) -> bool {
+        self.try_wait().is_some()
+    }
+
     /// Waits for its end, and fails with its output if it does not end by itself.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {

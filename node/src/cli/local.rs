@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ArbiterName, InitOptions, JoinOptions, UpOptions};
 use super::exit::Failure;
 use super::output::Format;
-use crate::config::keys::KEYS;
+use crate::config::keys::is_known;
 use crate::config::{Environment, Flag};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::Joined;
@@ -64,11 +64,11 @@ pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
 }
 
 fn flag((key, value): (String, String)) -> Result<Flag, Error> {
-    let known = KEYS.iter().find(|known| known.name == key);
-    let known = known.ok_or_else(|| {
-        Error::new(Code::Config, format!("there is no configuration key '{key}'")).hint("see: rhizome config show")
-    })?;
-    Ok(Flag { flag: format!("--set {key}"), key: known.name, value })
+    if !is_known(&key.split('.').collect::<Vec<_>>()) {
+        let unknown = format!("there is no configuration key '{key}'");
+        return Err(Error::new(Code::Config, unknown).hint("see: rhizome config show"));
+    }
+    Ok(Flag { flag: format!("--set {key}"), key, value })
 }
 
 /// Ends the daemon at SIGTERM or SIGINT; a second one does not wait.

@@ -154,7 +154,7 @@ pub fn template(answers: &Answers) -> String {
 }
 
 /// Whether a key of these parts is in the table, or lies in one that holds any names.
-pub(super) fn is_known(parts: &[&str]) -> bool {
+pub fn is_known(parts: &[&str]) -> bool {
     KEYS.iter().any(|key| {
         let mut known = key.name.split('.');
         let same = known.by_ref().zip(parts).all(|(known, part)| known == "*" || known == *part);

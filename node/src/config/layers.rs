@@ -53,7 +53,7 @@ pub(super) fn merge(sources: &Sources<'_>) -> Result<Layers, ConfigError> {
     layers.extend(file(&sources.home.config_file())?);
     layers.extend(environment(sources.environment));
     for flag in &sources.flags {
-        layers.push(Layer { origin: Origin::Flag(flag.flag.clone()), dict: nested(flag.key, &flag.value) });
+        layers.push(Layer { origin: Origin::Flag(flag.flag.clone()), dict: nested(&flag.key, &flag.value) });
     }
     let origins: BTreeMap<String, Origin> =
         layers.iter().map(|layer| (layer.origin.to_string(), layer.origin.clone())).collect();

@@ -31,7 +31,7 @@ impl Case {
     }
 
     fn flag(mut self, flag: &str, key: &'static str, value: &str) -> Self {
-        self.flags.push(Flag { flag: flag.into(), key, value: value.into() });
+        self.flags.push(Flag { flag: flag.into(), key: key.into(), value: value.into() });
         self
     }
 

@@ -133,7 +133,10 @@ impl Node {
 
     /// Why a job stands where it stands.
     pub fn waits_for(&self, job: &Job) -> String {
-        if let Some(words) = self.claims.machine().waits_for(job.id) {
+        // the machine may not have seen yet that it is settled
+        if job.status() != Status::Settled
+            && let Some(words) = self.claims.machine().waits_for(job.id)
+        {
             return words;
         }
         match (job.status(), job.settled.map(|settled| settled.outcome)) {
