@@ -35,6 +35,8 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the head of an answer with content may take.
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest pause in content that is there already.
+const CONTENT_IDLE: Duration = Duration::from_secs(30);
 /// Between two tellings of this node's capacity.
 pub const CAPACITY_PERIOD: Duration = Duration::from_secs(5);
 
@@ -214,6 +216,15 @@ pub async fn ask(node: &Node, from: NodeId, path: &str) -> Result<Response, Erro
     Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| Error::new(Code::Gone, "the peer does not have it")))
 }
 
+/// Waits for the next piece of what a peer sends, but not for ever: a silent one would hold its place in the queue.
+pub async fn before<T>(next: impl Future<Output = T>) -> Result<T, Error> {
+    let silent = |_| {
+        Error::new(Code::PeerUnreachable, format!("the peer sent nothing for {} s", CONTENT_IDLE.as_secs()))
+            .hint("it is fetched when the peer is connected again; see: rhizome peers")
+    };
+    tokio::time::timeout(CONTENT_IDLE, next).await.map_err(silent)
+}
+
 /// Copies a blob of a job from a peer into this node's store, checked by its digest.
 pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
     if node.blobs.has(blob.digest) {
@@ -223,8 +234,16 @@ pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Re
     let response = ask(node, from, &format!("/jobs/{job}/blobs/{}", blob.digest)).await?;
     let mut writer = node.blobs.writer().map_err(storage)?;
     let mut body = response.into_body().into_data_stream();
-    while let Some(bytes) = body.next().await {
+    let mut got_bytes: u64 = 0;
+    while let Some(bytes) = before(body.next()).await? {
         let bytes = bytes.map_err(|error| Error::new(Code::PeerUnreachable, error.to_string()))?;
+        got_bytes = got_bytes.saturating_add(bytes.len() as u64);
+        if got_bytes > blob.size {
+            return Err(Error::new(
+                Code::PeerUnreachable,
+                format!("{} sent more than the {} bytes of {}", node.alias(&from), blob.size, blob.digest),
+            ));
+        }
         writer = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer))
             .await
             .map_err(|error| Error::new(Code::Internal, error.to_string()))?
