@@ -22,8 +22,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
 use hyper::Method;
 
 use self::args::{
@@ -72,14 +72,29 @@ fn usage(error: &clap::Error, typed: &[OsString]) -> u8 {
         return error.print().map_or(exit::USAGE, |()| 0);
     }
     // what stands behind `--` is the job's
-    if typed.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
-        let text = error.render().to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let detail = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-        let error = Error::new(Code::BadRequest, detail).hint("see: rhizome --help");
-        return Failure::from(error).report(Format::Json);
+    let json = typed.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let text = error.render().to_string();
+    let words: Vec<&str> = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => vec!["no command was given"],
+        // the usage and the pointer to the help come after an empty line
+        _ => text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect(),
+    };
+    let detail = words.join(" ");
+    let detail = detail.strip_prefix("error: ").unwrap_or(&detail);
+    let error = Error::new(Code::BadRequest, detail).hint(format!("see: {} --help", asked_verb(typed)));
+    Failure::from(error).report(if json { Format::Json } else { Format::Text })
+}
+
+/// The command whose help says what may be typed: as much of it as is known.
+fn asked_verb(typed: &[OsString]) -> String {
+    let mut command = Arguments::command();
+    let mut words = vec![String::from("rhizome")];
+    for word in typed.iter().skip(1).map_while(|word| word.to_str()) {
+        let Some(verb) = command.find_subcommand(word).filter(|verb| !verb.is_hide_set()).cloned() else { continue };
+        words.push(word.to_owned());
+        command = verb;
     }
-    error.print().map_or(exit::USAGE, |()| exit::USAGE)
+    words.join(" ")
 }
 
 fn perform(verb: Verb, home: Option<std::path::PathBuf>, format: Format) -> Result<u8, Failure> {

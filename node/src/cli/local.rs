@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ArbiterName, DemoOptions, InitOptions, JoinOptions, UpOptions};
 use super::exit::Failure;
 use super::output::Format;
-use crate::config::keys::KEYS;
+use crate::config::keys::{KEYS, nearest};
 use crate::config::{Environment, Flag};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::Joined;
@@ -66,7 +66,8 @@ pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
 fn flag((key, value): (String, String)) -> Result<Flag, Error> {
     let known = KEYS.iter().find(|known| known.name == key);
     let known = known.ok_or_else(|| {
-        Error::new(Code::Config, format!("there is no configuration key '{key}'")).hint("see: rhizome config show")
+        Error::new(Code::Config, format!("there is no configuration key '{key}'"))
+            .hint(format!("did you mean '{}'? the home's config.toml holds every key", nearest(&key)))
     })?;
     Ok(Flag { flag: format!("--set {key}"), key: known.name, value })
 }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use cobs::adapter::writer::{Draft, WriteError};
 use cobs::digest::Digest;
 use cobs::id::{JobId, NodeId};
-use cobs::job::action::{Action, Create, NONCE_DIGITS, RootGrant};
+use cobs::job::action::{Action, ActionError, Create, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
 use scheduler::place::choice::{Candidate, Reachable, Wish, choose};
@@ -155,7 +155,7 @@ impl Node {
         let create = self.create(caller, submit, nonce, resolved.as_ref()).await?;
         let (granted, source) = (create.grant.map(|grant| grant.node), create.spec.source);
         let action = Action::Create(Box::new(create));
-        action.check().map_err(|error| Error::new(Code::BadRequest, error.to_string()))?;
+        action.check().map_err(|error| write_error(&WriteError::Invalid(error)))?;
         let Action::Create(create) = action else { return Err(Error::new(Code::Internal, "not a root")) };
         let id = self.write(ledger, Draft::Create { ledger, create }).await?;
         metrics::counter!("rhizome_jobs_submitted_total").increment(1);
@@ -381,6 +381,9 @@ pub fn write_error(error: &WriteError) -> Error {
             .retry_after_ms(*retry_after_ms)
             .hint("wait for jobs to finish, or use another ledger"),
         WriteError::DiskFull(_) => Error::new(Code::Storage, words).hint("make room on this node's disk and try again"),
+        WriteError::Invalid(ActionError::TooLarge { .. }) => {
+            Error::new(Code::TooLarge, words).hint("give what is large as a file: --input FILE, or PUT /v1/blobs")
+        }
         WriteError::Invalid(_) | WriteError::Record(_) => Error::new(Code::BadRequest, words),
         WriteError::UnknownJob(_) => Error::new(Code::NotFound, words),
         WriteError::Ledger { .. } => Error::new(Code::NoLedger, words).hint("see: rhizome status"),
