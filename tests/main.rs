@@ -3,5 +3,6 @@
 //! A file here is one area and a module of this one; what they share is in [`support`]. A test that needs what a machine
 //! may lack says so by [`support::skip::skip`] and returns; `tests/skips.txt` lists the ones that may.
 
+mod badinput;
 mod support;
 mod tidy;

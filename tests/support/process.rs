@@ -104,5 +104,5 @@ fn ends_with_its_test() {
     let process = Process::start(&home, "sleeper", Command::new("sleep").arg("60"));
     assert_eq!(home.processes(), [process.id()]);
     drop(process);
-    assert_eq!(home.processes(), []);
+    assert_eq!(home.processes(), Vec::<u32>::new());
 }
