@@ -3,9 +3,10 @@
 //! A file here is one area and a module of this one; what they share is in [`support`]. A test that needs what a machine
 //! may lack says so by [`support::skip::skip`] and returns; `tests/skips.txt` lists the ones that may.
 
-mod demo;
 mod adopt;
 mod alone;
+mod badinput;
+mod demo;
 mod lease;
 mod outage;
 mod pair;

@@ -1,6 +1,7 @@
 //! The thread that owns the claim machine: takes events, hands effects to an executor, wakes when the machine asks.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -91,8 +92,15 @@ impl ClaimsThread {
                 }
             }
             while let Some(event) = own.pop_front() {
-                let effects = lock(&self.machine).handle(event, boot_now());
-                own.extend(effects.into_iter().filter_map(&mut execute));
+                let what = format!("{:?}", std::mem::discriminant(&event));
+                let work = AssertUnwindSafe(|| {
+                    let effects = lock(&self.machine).handle(event, boot_now());
+                    own.extend(effects.into_iter().filter_map(&mut execute));
+                });
+                // without this thread the daemon would go on and decide nothing
+                if catch_unwind(work).is_err() {
+                    tracing::error!(event = what, "the claim machine failed at an event; it goes on with the next");
+                }
             }
         }
     }

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use hyper::Method;
@@ -75,17 +76,29 @@ fn usage(error: &clap::Error, typed: &[OsString]) -> u8 {
         return error.print().map_or(exit::USAGE, |()| 0);
     }
     // what stands behind `--` is the job's
-    if typed.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
-        let text = error.render().to_string();
-        let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
-        let first = parts.next().unwrap_or_default();
-        let detail = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
-        let tip = parts.find_map(|part| part.strip_prefix("tip: ").map(ToOwned::to_owned));
-        let hint = tip.unwrap_or_else(|| String::from("see: rhizome --help"));
-        let error = Error::new(Code::BadRequest, detail).hint(hint);
-        return Failure::from(error).report(Format::Json);
+    let json = typed.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let text = error.render().to_string();
+    let words: Vec<&str> = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => vec!["no command was given"],
+        // the usage and the pointer to the help come after an empty line
+        _ => text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect(),
+    };
+    let detail = words.join(" ");
+    let detail = detail.strip_prefix("error: ").unwrap_or(&detail);
+    let error = Error::new(Code::BadRequest, detail).hint(format!("see: {} --help", asked_verb(typed)));
+    Failure::from(error).report(if json { Format::Json } else { Format::Text })
+}
+
+/// The command whose help says what may be typed: as much of it as is known.
+fn asked_verb(typed: &[OsString]) -> String {
+    let mut command = Arguments::command();
+    let mut words = vec![String::from("rhizome")];
+    for word in typed.iter().skip(1).map_while(|word| word.to_str()) {
+        let Some(verb) = command.find_subcommand(word).filter(|verb| !verb.is_hide_set()).cloned() else { continue };
+        words.push(word.to_owned());
+        command = verb;
     }
-    error.print().map_or(exit::USAGE, |()| exit::USAGE)
+    words.join(" ")
 }
 
 fn perform(verb: Verb, home: Option<std::path::PathBuf>, format: Format) -> Result<u8, Failure> {

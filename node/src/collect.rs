@@ -25,6 +25,9 @@ use crate::ops::types::LogPiece;
 /// Most bytes of a list of artifacts.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 
+/// What a byte of a log may take in its copy: a piece of one byte, escaped, with its offset, stream and time.
+const LOG_COPY_FACTOR: u64 = 160;
+
 /// Where the copy of a run's log is.
 pub fn log_copy(node: &Node, job: JobId, token: Token) -> PathBuf {
     node.files.logs().join(format!("{job}-{token}.ndjson"))
@@ -115,11 +118,22 @@ async fn copy_log(node: &Arc<Node>, job: JobId, token: Token, from: NodeId, log:
     let temporary = path.with_extension("part");
     let mut file = std::io::BufWriter::new(File::create(&temporary).map_err(storage)?);
     let mut hash = Sha256::new();
-    while let Some(piece) = pieces.next().await {
+    // neither a log without an end nor one of pieces that hold nothing may fill this disk
+    let (mut left_bytes, mut left_written) = (log.size, log.size.saturating_mul(LOG_COPY_FACTOR));
+    while let Some(piece) = crate::peering::before(pieces.next()).await? {
         let piece = piece?;
-        hash.update(bytes_of(&piece));
-        serde_json::to_writer(&mut file, &piece).map_err(|error| storage(error.into()))?;
-        file.write_all(b"\n").map_err(storage)?;
+        let bytes = bytes_of(&piece);
+        let mut line = serde_json::to_vec(&piece).map_err(|error| storage(error.into()))?;
+        line.push(b'\n');
+        let left = left_bytes.checked_sub(bytes.len() as u64).zip(left_written.checked_sub(line.len() as u64));
+        let Some(left) = left else {
+            drop(file);
+            std::fs::remove_file(&temporary).ok();
+            return Err(Error::new(Code::PeerUnreachable, format!("the log has more than its {} bytes", log.size)));
+        };
+        (left_bytes, left_written) = left;
+        hash.update(bytes);
+        file.write_all(&line).map_err(storage)?;
     }
     let found = Digest(hash.finalize().into());
     if found != log.digest {

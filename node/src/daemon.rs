@@ -322,7 +322,8 @@ fn replication_error(error: &ReplicationError) -> Error {
 
 fn link_error(error: &LinkError) -> Error {
     let code = if matches!(error, LinkError::AddressInUse { .. }) { Code::PortInUse } else { Code::Config };
-    with_hint(code, error, None)
+    let hint = (code == Code::PortInUse).then_some("stop the program that has it, or set link.listen to another port");
+    with_hint(code, error, hint)
 }
 
 fn with_hint(code: Code, error: &dyn std::error::Error, hint: Option<&str>) -> Error {

@@ -2,6 +2,7 @@
 //! node. The only reader of job objects, so what the machine sees of a job never goes backwards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -183,7 +184,13 @@ impl FollowerThread {
         let mut seen = Vec::new();
         for (ledger, job) in jobs {
             let Some(open_ledger) = self.open(*ledger, open) else { continue };
-            match self.read_one(*ledger, *job, open_ledger) {
+            // an object that our reading fails at must not end the reading of all others
+            let work = AssertUnwindSafe(|| self.read_one(*ledger, *job, open_ledger));
+            let Ok(read) = catch_unwind(work) else {
+                tracing::error!(%job, %ledger, "reading an object failed; it is left out");
+                continue;
+            };
+            match read {
                 Ok((change, job, created)) => {
                     changes.push(change);
                     seen.push(Seen { ledger: *ledger, job: Arc::new(job), created, origin });

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use cobs::adapter::identity::{self, Amendment, IdentityError};
 use cobs::adapter::statement;
 use cobs::id::{NodeId, RepoId};
+use cobs::peer::ADDRESSES_MAX;
 use cobs::transport_key::TransportKey;
 
 use crate::clock::{rfc3339, unix_now};
@@ -46,6 +47,10 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const PAIR_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Longest alias of another machine.
+const ALIAS_BYTES_MAX: usize = 255;
+/// Longest address of another machine: a host name and a port.
+const ADDRESS_BYTES_MAX: usize = 300;
 /// How often an identity revision that another writer got in the way of is signed again.
 const AMEND_ATTEMPTS_MAX: u32 = 5;
 
@@ -170,6 +175,7 @@ async fn redeem(
 /// The inviter's side: proves the joiner, uses the invitation, makes it a member and a peer.
 fn admit(node: &Arc<Node>, key: TransportKey, request: &Redeem) -> Result<Welcome, Error> {
     let joiner = &request.joiner;
+    joiner.check()?;
     let own = introduction(node)?;
     let signed = to_be_signed(&request.secret, &joiner.transport_key, &own.transport_key);
     let signature = base64::engine::general_purpose::STANDARD.decode(&request.signature).unwrap_or_default();
@@ -270,7 +276,7 @@ pub async fn ask(
     let body = serde_json::to_vec(&Redeem { secret: ticket.secret.clone(), joiner: own, signature });
     let body = body.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     let mut trouble = Error::new(Code::PeerUnreachable, "the pairing link names no address");
-    for address in &ticket.addresses {
+    for address in ticket.addresses.iter().take(ADDRESSES_MAX) {
         let client = match link::dial_once(identity, address, ticket.key, DIAL_TIMEOUT).await {
             Ok(client) => client,
             Err(error) => {
@@ -291,6 +297,7 @@ pub async fn ask(
         let welcome: Welcome = serde_json::from_slice(&bytes).map_err(|error| {
             Error::new(Code::PeerUnreachable, format!("the inviter's answer is malformed: {error}"))
         })?;
+        welcome.inviter.check()?;
         if welcome.inviter.node != ticket.node || welcome.ledger != ticket.ledger {
             return Err(Error::new(Code::WrongTransportKey, "the inviter is not the node that the link names"));
         }
@@ -393,6 +400,18 @@ impl Welcome {
 }
 
 impl Introduction {
+    /// Bounds what another machine says of itself before it is kept and shown.
+    fn check(&self) -> Result<(), Error> {
+        let addresses = [&self.link_addresses, &self.radicle_addresses];
+        let alias = !self.alias.is_empty() && self.alias.len() <= ALIAS_BYTES_MAX;
+        let fits = alias
+            && !self.alias.contains(char::is_control)
+            && addresses
+                .iter()
+                .all(|all| all.len() <= ADDRESSES_MAX && all.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX));
+        if fits { Ok(()) } else { Err(Error::new(Code::BadRequest, "the other machine's alias or addresses are odd")) }
+    }
+
     /// For a home without a daemon, which cannot be dialled yet.
     pub fn offline(node: NodeId, alias: String, transport_key: TransportKey) -> Self {
         Self { node, alias, transport_key, link_addresses: Vec::new(), radicle_addresses: Vec::new() }
@@ -427,6 +446,14 @@ fn peer_of(introduction: &Introduction, grants: BTreeSet<PeerGrant>, standing: S
         since: unix_now(),
         standing,
     }
+}
+
+/// Whether a text is a pairing link at all: looked at before anything is set up for it.
+///
+/// # Errors
+/// When it is none.
+pub fn check(link: &str) -> Result<(), Error> {
+    parse(link).map(drop)
 }
 
 fn parse(link: &str) -> Result<Ticket, Error> {

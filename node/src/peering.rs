@@ -37,6 +37,8 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most pieces of a blob that are written in one go.
 const WRITE_CHUNKS_MAX: usize = 32;
+/// The longest pause in content that is there already.
+const CONTENT_IDLE: Duration = Duration::from_secs(30);
 /// Between two tellings of this node's capacity.
 pub const CAPACITY_PERIOD: Duration = Duration::from_secs(5);
 
@@ -216,6 +218,15 @@ pub async fn ask(node: &Node, from: NodeId, path: &str) -> Result<Response, Erro
     Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| Error::new(Code::Gone, "the peer does not have it")))
 }
 
+/// Waits for the next piece of what a peer sends, but not for ever: a silent one would hold its place in the queue.
+pub async fn before<T>(next: impl Future<Output = T>) -> Result<T, Error> {
+    let silent = |_| {
+        Error::new(Code::PeerUnreachable, format!("the peer sent nothing for {} s", CONTENT_IDLE.as_secs()))
+            .hint("it is fetched when the peer is connected again; see: rhizome peers")
+    };
+    tokio::time::timeout(CONTENT_IDLE, next).await.map_err(silent)
+}
+
 /// Copies a blob of a job from a peer into this node's store, checked by its digest.
 pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
     if node.blobs.has(blob.digest) {
@@ -226,9 +237,17 @@ pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Re
     let mut writer = node.blobs.writer().map_err(storage)?;
     // the link's frames are small, and each hop to a thread that may block costs more than hashing one of them
     let mut body = response.into_body().into_data_stream().ready_chunks(WRITE_CHUNKS_MAX);
-    while let Some(chunks) = body.next().await {
+    let mut got_bytes: u64 = 0;
+    while let Some(chunks) = before(body.next()).await? {
         let chunks: Result<Vec<_>, _> = chunks.into_iter().collect();
         let chunks = chunks.map_err(|error| Error::new(Code::PeerUnreachable, error.to_string()))?;
+        got_bytes = got_bytes.saturating_add(chunks.iter().map(|bytes| bytes.len() as u64).sum());
+        if got_bytes > blob.size {
+            return Err(Error::new(
+                Code::PeerUnreachable,
+                format!("{} sent more than the {} bytes of {}", node.alias(&from), blob.size, blob.digest),
+            ));
+        }
         let write = move || chunks.iter().try_for_each(|bytes| writer.write(bytes)).map(|()| writer);
         writer = tokio::task::spawn_blocking(write)
             .await

@@ -123,7 +123,7 @@ impl ReplicationError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Profile(error) => error.hint(),
-            Self::ListenInUse { .. } => Some("stop what listens there, or set another node.listen in config.json"),
+            Self::ListenInUse { .. } => Some("stop what listens there, or set node.listen to another port"),
             Self::KeyChanged => Some("bring back the key that the node ran with before"),
             Self::Listen { .. }
             | Self::Start(_)

@@ -77,7 +77,11 @@ impl Place {
             .and_then(std::num::NonZeroU32::new)
             .unwrap_or(std::num::NonZeroU32::MIN);
         let sources = config::Sources { home: &self.files, environment: &self.environment, flags, cores };
-        config::load(&sources).map_err(|error| Error::new(Code::Config, chain(&error)).hint("see: rhizome config show"))
+        config::load(&sources).map_err(|error| {
+            let file = self.files.config_file();
+            Error::new(Code::Config, chain(&error))
+                .hint(format!("correct it where it is set; {} holds every key and its default", file.display()))
+        })
     }
 }
 
@@ -202,6 +206,7 @@ pub async fn join_offline(
     arbiter: Arbiter,
     prompt: &(dyn Fn() -> Option<Passphrase> + Sync),
 ) -> Result<Joined, Error> {
+    pairing::check(link)?;
     let (mut home, state, report) = prepare(place, wish, prompt)?;
     let identity = LinkIdentity::load_or_create(&place.files.link_key());
     let identity = identity.map_err(|error| Error::new(Code::Storage, chain(&error)))?;

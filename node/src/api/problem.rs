@@ -126,14 +126,14 @@ impl Problem {
     /// A `Host` that is not ours: a page of another site whose name was pointed here.
     pub fn wrong_host(host: &str) -> Self {
         let error = Error::new(Code::Forbidden, format!("this node does not answer to the host '{}'", shorten(host)))
-            .hint("use a loopback address, or add the host to api.hosts in the configuration");
+            .hint("use a loopback address, or add the host to api.allowed_hosts in the configuration");
         Self { status: StatusCode::MISDIRECTED_REQUEST, title: "The host is wrong", error }
     }
 
     /// A page of another site calls.
     pub fn wrong_origin(origin: &str) -> Self {
         Error::new(Code::Forbidden, format!("pages of '{}' may not call this node", shorten(origin)))
-            .hint("add the origin to api.origins in the configuration")
+            .hint("add the origin to api.allowed_origins in the configuration")
             .into()
     }
 
@@ -157,7 +157,7 @@ impl Problem {
             let hint = format!("look for {id} in the node's log");
             (String::from("the node failed while it answered"), Some(hint))
         } else {
-            (detail, hint)
+            (detail, hint.or_else(|| Some(code.next_step().to_owned())))
         };
         let kind = format!("urn:rhizome:problem:{}", word(code));
         let (title, status, correlation_id) = (self.title.to_owned(), self.status.as_u16(), id.to_owned());

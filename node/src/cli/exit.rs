@@ -82,6 +82,7 @@ impl Failure {
         let exit_code = exit_code(error.code);
         if format == Format::Json {
             let Error { code, detail, hint, retry_after_ms } = error.clone();
+            let hint = hint.or_else(|| Some(code.next_step().to_owned()));
             let correlation_id = correlation.clone();
             let error = PrintedError { code, detail, hint, retry_after_ms, correlation_id, exit_code };
             let printed = serde_json::to_string(&Printed { error }).expect("it holds only strings and numbers");
@@ -94,9 +95,7 @@ impl Failure {
         {
             eprintln!("why: the daemon's log tells, under {} {id}", word(error.code));
         }
-        if let Some(hint) = &error.hint {
-            eprintln!("hint: {hint}");
-        }
+        eprintln!("hint: {}", error.hint.as_deref().unwrap_or(error.code.next_step()));
         exit_code
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ArbiterName, InitOptions, JoinOptions, UpOptions};
 use super::exit::Failure;
 use super::output::Format;
-use crate::config::keys::is_known;
+use crate::config::keys::{is_known, nearest};
 use crate::config::{Environment, Flag};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::Joined;
@@ -66,7 +66,8 @@ pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
 fn flag((key, value): (String, String)) -> Result<Flag, Error> {
     if !is_known(&key.split('.').collect::<Vec<_>>()) {
         let unknown = format!("there is no configuration key '{key}'");
-        return Err(Error::new(Code::Config, unknown).hint("see: rhizome config show"));
+        return Err(Error::new(Code::Config, unknown)
+            .hint(format!("did you mean '{}'? the home's config.toml holds every key", nearest(&key))));
     }
     Ok(Flag { flag: format!("--set {key}"), key, value })
 }

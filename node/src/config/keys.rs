@@ -163,8 +163,8 @@ pub fn is_known(parts: &[&str]) -> bool {
     })
 }
 
-/// The known key most like `wrong`, by whole name or by last part.
-pub(super) fn nearest(wrong: &str) -> &'static str {
+/// The known key that is most like `wrong`, by whole name or by last part.
+pub fn nearest(wrong: &str) -> &'static str {
     let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
     let distance = |key: &&Key| distance(key.name, wrong).min(distance(last(key.name), wrong) + 1);
     KEYS.iter().min_by_key(distance).map_or("", |key| key.name)

@@ -76,6 +76,40 @@ pub enum Code {
     Internal,
 }
 
+impl Code {
+    /// What to do next where an error says nothing of its own.
+    pub fn next_step(self) -> &'static str {
+        match self {
+            Self::BadRequest | Self::Ambiguous => {
+                "correct the request; rhizome --help and the README say what it may be"
+            }
+            Self::Unauthorized | Self::Forbidden | Self::NotDelegate => "ask the operator of that node to allow it",
+            Self::NotFound | Self::RepositoryNotFound | Self::CommitNotFound => "look for what is there, and name that",
+            Self::RepositoryUnreadable => "ask a delegate of the repository to allow this node",
+            Self::DirtyTree | Self::NotPublished => "commit or publish it first",
+            Self::Infeasible => "loosen what the job asks for",
+            Self::PathEscapes => "give a path below the work tree",
+            Self::IdempotencyConflict => "use a new key for a new request",
+            Self::TooLarge => "send less, or upload it as an input",
+            Self::RateLimited | Self::LedgerFull | Self::Busy => "try again later",
+            Self::InvitationUsed | Self::InvitationExpired => "ask the inviter for a new one: rhizome invite",
+            Self::WrongTransportKey => "ask its operator who answers there",
+            Self::PeerUnreachable => "see which peers are connected: rhizome peers",
+            Self::NoLedger => "make one with: rhizome init; or join one with: rhizome join LINK",
+            Self::NoDaemon => "start it with: rhizome up",
+            Self::AlreadyRunning => "look at it with: rhizome status",
+            Self::PortInUse => "stop the program that has it, or choose another port",
+            Self::NewerVersion => "run the newer rhizome that wrote it",
+            Self::StateCorrupt => "bring the file back from a copy of this very disk",
+            Self::Config => "correct the configuration, and try again",
+            Self::Storage => "look at the disk of this node",
+            Self::Locked => "give the passphrase in RAD_PASSPHRASE, or on a terminal",
+            Self::Gone => "it was not kept; run the job again",
+            Self::Internal => "look into the daemon's log, and report it",
+        }
+    }
+}
+
 /// An error of an operation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]

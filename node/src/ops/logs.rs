@@ -81,7 +81,7 @@ pub async fn of_run(
 pub async fn local(node: &Arc<Node>, job: JobId, token: Token, from: u64, follow: Follow) -> Result<Pieces, Error> {
     let copy = crate::collect::log_copy(node, job, token);
     if copy.exists() {
-        return Ok(from_copy(copy, from));
+        return from_copy(copy, from);
     }
     let mut changes = node.changes.subscribe();
     loop {
@@ -89,7 +89,7 @@ pub async fn local(node: &Arc<Node>, job: JobId, token: Token, from: u64, follow
         let started = active.as_ref().is_some_and(|active| active.run.is_some() || active.finished.is_some());
         if started {
             let run = cobs::id::RunId { job, token, node: node.id };
-            return Ok(from_run(node.runs.directory(run), from, follow));
+            return from_run(node.runs.directory(run), from, follow);
         }
         let waits = node.known_job(job).is_some_and(|job| {
             job.status() == Status::Granted
@@ -103,7 +103,7 @@ pub async fn local(node: &Arc<Node>, job: JobId, token: Token, from: u64, follow
     }
 }
 
-fn from_run(directory: PathBuf, from: u64, follow: Follow) -> Pieces {
+fn from_run(directory: PathBuf, from: u64, follow: Follow) -> Result<Pieces, Error> {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let read = move || {
         let lost = |error: scheduler::runner::log::reader::LogError| Err(Error::new(Code::Storage, error.to_string()));
@@ -125,15 +125,20 @@ fn from_run(directory: PathBuf, from: u64, follow: Follow) -> Pieces {
             }
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("log".into()).spawn(read) {
-        tracing::error!(%error, "no thread to read a log");
-    }
-    tokio_stream(receiver)
+    beside(read)?;
+    Ok(tokio_stream(receiver))
 }
 
-fn from_copy(path: PathBuf, from: u64) -> Pieces {
+/// A thread of its own for a reader: one that waits for a slow listener must not hold a thread that others need.
+fn beside(read: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let started = std::thread::Builder::new().name("log".into()).spawn(read);
+    let busy = |error| Error::new(Code::Busy, format!("no thread to read the log: {error}")).retry_after_ms(1_000);
+    started.map(drop).map_err(busy)
+}
+
+fn from_copy(path: PathBuf, from: u64) -> Result<Pieces, Error> {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    tokio::task::spawn_blocking(move || {
+    beside(move || {
         let lost = |error: std::io::Error| Err(Error::new(Code::Storage, format!("cannot read the log: {error}")));
         let file = match std::fs::File::open(path) {
             Ok(file) => BufReader::new(file),
@@ -151,8 +156,8 @@ fn from_copy(path: PathBuf, from: u64) -> Pieces {
                 return;
             }
         }
-    });
-    tokio_stream(receiver)
+    })?;
+    Ok(tokio_stream(receiver))
 }
 
 /// The part of a piece from a byte on; none when it lies before it.

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use cobs::adapter::writer::{Draft, WriteError};
 use cobs::digest::Digest;
 use cobs::id::{JobId, NodeId};
-use cobs::job::action::{Action, Create, NONCE_DIGITS, RootGrant};
+use cobs::job::action::{Action, ActionError, Create, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
 use scheduler::place::choice::{Candidate, Reachable, Wish, choose};
@@ -158,7 +158,7 @@ impl Node {
         // until the machine has seen it, no other submit may count on the slot
         let promise = granted.filter(|node| *node == self.id).map(|_| Promise::new(&self.promised));
         let action = Action::Create(Box::new(create));
-        action.check().map_err(|error| Error::new(Code::BadRequest, error.to_string()))?;
+        action.check().map_err(|error| write_error(&WriteError::Invalid(error)))?;
         let Action::Create(create) = action else { return Err(Error::new(Code::Internal, "not a root")) };
         let id = self.write(ledger, Draft::Create { ledger, create }).await?;
         drop(promise);
@@ -386,6 +386,9 @@ pub fn write_error(error: &WriteError) -> Error {
             .retry_after_ms(*retry_after_ms)
             .hint("wait for jobs to finish, or use another ledger"),
         WriteError::DiskFull(_) => Error::new(Code::Storage, words).hint("make room on this node's disk and try again"),
+        WriteError::Invalid(ActionError::TooLarge { .. }) => {
+            Error::new(Code::TooLarge, words).hint("give what is large as a file: --input FILE, or PUT /v1/blobs")
+        }
         WriteError::Invalid(_) | WriteError::Record(_) => Error::new(Code::BadRequest, words),
         WriteError::UnknownJob(_) => Error::new(Code::NotFound, words),
         WriteError::Ledger { .. } => Error::new(Code::NoLedger, words).hint("see: rhizome status"),

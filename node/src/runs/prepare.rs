@@ -71,8 +71,12 @@ fn work_tree(node: &Node, author: NodeId, source: &Source, directory: &Path) -> 
     } else {
         node.replication.obtain_commit(source.repo, source.commit, author, SOURCE_FETCH)
     };
-    had.and_then(|()| export_tree(&node.home(), source.repo, source.commit, &tree))
-        .map_err(|error| super::chain(&error))?;
+    had.and_then(|()| export_tree(&node.home(), source.repo, source.commit, &tree)).map_err(|error| {
+        match error.hint() {
+            Some(hint) => format!("{}; {hint}", super::chain(&error)),
+            None => super::chain(&error),
+        }
+    })?;
     Ok(tree)
 }
 

@@ -1,3 +1,5 @@
+//! The identity documents of a home, by what they do to real storage.
+
 use radicle::prelude::{ReadRepository as _, SignRepository as _};
 
 use super::*;

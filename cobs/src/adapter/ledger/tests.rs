@@ -1,3 +1,5 @@
+//! The ledgers of a home, by what they do to real storage.
+
 use radicle::prelude::{ReadRepository as _, ReadStorage as _};
 use radicle::storage::ValidateRepository as _;
 

@@ -1,3 +1,5 @@
+//! The profiles of a home, by what they do to real storage.
+
 use std::os::unix::net::UnixListener;
 
 use super::*;

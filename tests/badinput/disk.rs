@@ -1,0 +1,78 @@
+//! A disk that is full.
+
+use std::fs;
+use std::process::Command;
+
+use super::machine::Machine;
+use crate::support::cli;
+use crate::support::home::Home;
+use crate::support::skip::skip;
+
+/// Enough for a home and a little more.
+const DISK: &str = "size=24m";
+
+/// Unmounts when the test ends, after its daemon has.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // a lazy one, since what was killed may still be ending
+        Command::new("umount").arg("-l").arg(&self.0).status().expect("what was mounted can be unmounted");
+    }
+}
+
+/// On a full disk a submit is refused in words and nothing half is left: with room again the daemon goes on.
+#[test]
+fn says_that_the_disk_is_full() {
+    const NAME: &str = "says_that_the_disk_is_full";
+    if !rustix::process::geteuid().is_root() {
+        return skip(NAME, "only root may mount a small disk");
+    }
+    let home = Home::new();
+    let disk = home.join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = cli::finish(&home, Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&disk));
+    if mount.code != 0 {
+        return skip(NAME, "this sandbox does not let root mount a small disk");
+    }
+    let mounted = Mounted(disk.clone());
+    let mut machine = Machine::within(home, "disk/n");
+    machine.run(&["init", "--alias", "alpha"]).ok();
+    machine.up(&[]);
+    machine.run(&["run", "--", "true"]).ok();
+    let before = machine.json(&["job", "list"])["items"].as_array().unwrap().len();
+    fill(&disk.join("filler"));
+    let mut refused = None;
+    // what the engine has at hand may carry one or two more
+    for _ in 0..20 {
+        let output = machine.run(&["--json", "job", "submit", "--", "true"]);
+        if output.code != 0 {
+            refused = Some(output);
+            break;
+        }
+    }
+    let refused = refused.expect("a full disk takes no more jobs");
+    assert_eq!(refused.code, 74, "{refused:?}");
+    let error: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!(error["error"]["code"], "storage", "{error}");
+    assert!(error["error"]["hint"].as_str().is_some_and(|hint| hint.contains("disk")), "{error}");
+    machine.json(&["status"]);
+    fs::remove_file(disk.join("filler")).unwrap();
+    machine.run(&["run", "--", "true"]).ok();
+    let after = machine.json(&["job", "list"])["items"].as_array().unwrap().len();
+    assert!(after > before, "{before} jobs, then {after}");
+    drop(machine);
+    drop(mounted);
+}
+
+/// Writes until there is no room for another byte.
+fn fill(path: &std::path::Path) {
+    use std::io::Write as _;
+    let mut file = fs::File::create(path).unwrap();
+    let mut piece = vec![1; 1 << 20];
+    while !piece.is_empty() {
+        if file.write_all(&piece).is_err() {
+            piece.truncate(piece.len() / 2);
+        }
+    }
+}

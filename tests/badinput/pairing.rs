@@ -1,0 +1,92 @@
+//! Pairing links that are no good, and a repository that a peer may not read.
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use super::check::{told_a_person, told_a_program};
+use super::machine::Machine;
+use crate::support::{repository, wait};
+
+#[track_caller]
+fn refused(machine: &Machine, link: &str, exit: i32, code: &str, words: &[&str]) {
+    told_a_person(&machine.run(&["join", link]), exit, words, &["join"]);
+    told_a_program(&machine.run(&["--json", "join", link]), exit, code, words, &["join"]);
+}
+
+#[track_caller]
+fn invite(machine: &Machine, more: &[&str]) -> String {
+    let made = machine.json(&[&["invite"], more].concat());
+    made["link"].as_str().unwrap().to_owned()
+}
+
+/// The link with a part of what it carries replaced.
+fn changed(link: &str, key: &str, value: Value) -> String {
+    let (scheme, encoded) = link.rsplit_once('/').unwrap();
+    let coder = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let mut ticket: Value = serde_json::from_slice(&coder.decode(encoded).unwrap()).unwrap();
+    ticket[key] = value;
+    format!("{scheme}/{}", coder.encode(ticket.to_string()))
+}
+
+fn carried(link: &str, key: &str) -> Value {
+    let encoded = link.rsplit_once('/').unwrap().1;
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).unwrap();
+    serde_json::from_slice::<Value>(&json).unwrap()[key].clone()
+}
+
+/// A link is good for one machine, for its time, and for the node that made it.
+#[test]
+fn refuses_pairing_links_that_are_no_good() {
+    let inviter = Machine::start("alpha");
+    let first = Machine::start("beta");
+    let second = Machine::set_up("gamma");
+    let link = invite(&inviter, &[]);
+    refused(&inviter, &link, 64, "bad_request", &["made by this very node", "the other machine"]);
+
+    // of another node: its key is not the one that answers there
+    let foreign = carried(&invite(&first, &[]), "k");
+    refused(&second, &changed(&link, "k", foreign), 76, "wrong_transport_key", &["cannot pair with", "new link"]);
+    let secret = carried(&invite(&first, &[]), "s");
+    refused(&second, &changed(&link, "s", secret), 77, "forbidden", &["not of this node", "rhizome invite"]);
+    let nowhere = serde_json::json!(["127.0.0.1:1"]);
+    refused(&second, &changed(&link, "a", nowhere), 69, "peer_unreachable", &["127.0.0.1:1", "daemon is up"]);
+
+    first.run(&["join", &link]).ok();
+    refused(&second, &link, 77, "invitation_used", &["was used before", "rhizome invite"]);
+
+    let short = invite(&inviter, &["--expires", "1s"]);
+    // the joiner's own clock says so first; the inviter's, when the link was changed
+    let longer = changed(&short, "e", serde_json::json!(u64::from(u32::MAX) * 1000));
+    let late = wait::until("the link is too late", wait::LIMIT, || {
+        let output = second.run(&["join", &short]);
+        (output.code != 0).then_some(output)
+    });
+    told_a_person(&late, 77, &["this pairing link ended at", "rhizome invite"], &["join"]);
+    refused(&second, &longer, 77, "invitation_expired", &["this pairing link ended at", "rhizome invite"]);
+}
+
+/// A worker that may not read the job's repository says so, and the job ends as one that could not start.
+#[test]
+fn names_a_repository_that_the_peer_may_not_read() {
+    let author = Machine::start("alpha");
+    let source = author.home.join("source");
+    let commit = repository::create(&author.home, &source, &[("greeting", "hello\n")]);
+    let path = source.to_str().unwrap();
+    // published while the author is the ledger's only member
+    let job = author.run(&["--json", "run", "--repo", path, "--publish", "--", "cat", "greeting"]).ok();
+    let job: Value = serde_json::from_str(job.lines().last().unwrap()).unwrap();
+    let repo = job["state"]["create"]["spec"]["source"]["repo"].as_str().unwrap_or_else(|| panic!("{job}")).to_owned();
+    let mut worker = Machine::bare();
+    let link = invite(&author, &["--grant", "run"]);
+    worker.run(&["join", &link, "--grant", "submit", "--alias", "beta"]).ok();
+    worker.up(&[]);
+    wait::until("the worker takes jobs", wait::LIMIT, || {
+        let peers = author.json(&["peers"]);
+        (peers[0]["linked"] == true && peers[0]["capacity"].is_object()).then_some(())
+    });
+    let run = author.run(&["run", "--on", "beta", "--repo", &repo, "--commit", &commit, "--", "cat", "greeting"]);
+    assert_eq!(run.code, 125, "{run:?}");
+    for word in [repo.as_str(), "does not serve repository", "rad id update --allow"] {
+        assert!(run.stderr.contains(word), "{word:?} is not said: {run:?}");
+    }
+}
