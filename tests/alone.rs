@@ -163,9 +163,9 @@ fn lists_are_filtered_and_paged() {
         let page = node.json(arguments);
         page["items"].as_array().unwrap().iter().map(|job| text(job, "/id")).collect()
     };
-    assert_eq!(ids(&["job", "list", "--outcome", "failed"]), [failed.clone()]);
+    assert_eq!(ids(&["job", "list", "--outcome", "failed"]), std::slice::from_ref(&failed));
     assert_eq!(ids(&["job", "list", "--queue", "night"]), [failed]);
-    assert_eq!(ids(&["job", "list", "--status", "queued"]), [waiting.clone()]);
+    assert_eq!(ids(&["job", "list", "--status", "queued"]), std::slice::from_ref(&waiting));
     assert_eq!(ids(&["job", "list", "--status", "settled"]).len(), 5);
     assert_eq!(node.job(&all[0]).pointer("/state/create/spec/labels/team"), Some(&json!("a")));
     let why = text(&node.json(&["job", "explain", &waiting]), "/waitsFor");

@@ -3,9 +3,12 @@
 //! A file here is one area and a module of this one; what they share is in [`support`]. A test that needs what a machine
 //! may lack says so by [`support::skip::skip`] and returns; `tests/skips.txt` lists the ones that may.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod adopt;
 mod alone;
 mod badinput;
+
 mod demo;
 mod lease;
 mod outage;

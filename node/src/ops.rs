@@ -6,10 +6,12 @@ pub mod health;
 pub mod jobs;
 pub mod logs;
 pub mod peers;
+pub mod runs;
 pub mod stream;
 pub mod submit;
 pub mod tokens;
 pub mod types;
+pub mod upload;
 
 use std::collections::BTreeSet;
 

@@ -49,7 +49,8 @@ fn answers_wrong_requests_with_problems() {
     let large = [b"{\"command\":[\"true\"]}".as_slice(), &b" ".repeat(BODY_BYTES_MAX)].concat();
     let unauthorized = (401, "unauthorized", ["no valid token", "rhizome token create"]);
     let (status, code, words) = unauthorized;
-    let rows: &[(&[&str], &[u8], (u16, &str, &[&str]))] = &[
+    type Row<'a> = (&'a [&'a str], &'a [u8], (u16, &'a str, &'a [&'a str]));
+    let rows: &[Row<'_>] = &[
         (&[SUBMIT, JSON, &write], &large, (413, "too_large", &["more than 1048576 bytes", "/v1/blobs"])),
         (&[SUBMIT, &write], JOB, (415, "bad_request", &["not application/json"])),
         (&[SUBMIT, JSON, &read], JOB, (403, "forbidden", &["lacks the scope write:jobs", "rhizome token create"])),

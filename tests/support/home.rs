@@ -37,20 +37,6 @@ impl Home {
         pids.filter(|pid| *pid != own && self.named_by(*pid)).collect()
     }
 
-    /// Kills the processes of this home that have `argument` among their arguments, and waits until they are gone.
-    #[track_caller]
-    pub fn kill_named(&self, argument: &str) {
-        let named = |pid: &u32| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).any(|part| part == argument.as_bytes())
-        };
-        wait::until("the named processes are gone", wait::LIMIT, || {
-            let living: Vec<u32> = self.processes().into_iter().filter(named).collect();
-            living.iter().copied().for_each(kill);
-            living.is_empty().then_some(())
-        });
-    }
-
     fn named_by(&self, pid: u32) -> bool {
         let path = self.dir.path().as_os_str().as_encoded_bytes();
         // both read empty for a zombie, and not at all once it is gone

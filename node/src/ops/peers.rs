@@ -128,7 +128,7 @@ impl Node {
     /// When the link is not good, the inviter cannot be reached or is another, or for anyone but the owner.
     pub async fn join(self: &Arc<Self>, caller: &Caller, join: Join) -> Result<Joined, Error> {
         caller.require_owner()?;
-        pairing::join(self, join).await
+        pairing::join::join(self, join).await
     }
 
     /// After any change of the peers: the link, the machine and the submitter go by what holds now.

@@ -4,9 +4,6 @@ use std::path::{Component, Path};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use sha2::{Digest as _, Sha256};
 
 use cobs::adapter::writer::{Draft, WriteError};
@@ -19,7 +16,7 @@ use scheduler::place::choice::{Candidate, Reachable, Wish, choose};
 
 use super::error::{Code, Error};
 use super::jobs::storage;
-use super::types::{FirstGrant, Submit, Submitted, Uploaded};
+use super::types::{FirstGrant, Submit, Submitted};
 use super::{Caller, Scope};
 use crate::clock::unix_now;
 use crate::config::RootGrant as GrantPolicy;
@@ -262,31 +259,6 @@ impl Node {
         if let Some(now) = peers.get_mut(node) {
             now.granted_since += 1;
         }
-    }
-
-    /// Stores an input file.
-    ///
-    /// # Errors
-    /// When it is too large or cannot be stored.
-    pub async fn upload(
-        self: &Arc<Self>,
-        caller: &Caller,
-        mut body: BoxStream<'static, Result<Bytes, Error>>,
-    ) -> Result<Uploaded, Error> {
-        caller.require(Scope::WriteJobs)?;
-        let failed = |error: crate::blobs::BlobError| match error {
-            crate::blobs::BlobError::TooLarge => Error::new(Code::TooLarge, error.to_string()),
-            other => storage(&other),
-        };
-        let mut writer = self.blobs.writer().map_err(failed)?;
-        while let Some(bytes) = body.next().await {
-            let bytes = bytes?;
-            let written = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer)).await;
-            writer = written.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(failed)?;
-        }
-        let finished = tokio::task::spawn_blocking(move || writer.finish(None)).await;
-        let blob = finished.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(failed)?;
-        Ok(Uploaded { blob })
     }
 
     /// Whether a job's end is known, and since when: what an idempotency key outlives.

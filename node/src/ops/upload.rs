@@ -1,0 +1,40 @@
+//! Input files, uploaded before the job that names them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+
+use super::error::{Code, Error};
+use super::jobs::storage;
+use super::types::Uploaded;
+use super::{Caller, Scope};
+use crate::node::Node;
+
+impl Node {
+    /// Stores an input file.
+    ///
+    /// # Errors
+    /// When it is too large or cannot be stored.
+    pub async fn upload(
+        self: &Arc<Self>,
+        caller: &Caller,
+        mut body: BoxStream<'static, Result<Bytes, Error>>,
+    ) -> Result<Uploaded, Error> {
+        caller.require(Scope::WriteJobs)?;
+        let failed = |error: crate::blobs::BlobError| match error {
+            crate::blobs::BlobError::TooLarge => Error::new(Code::TooLarge, error.to_string()),
+            other => storage(&other),
+        };
+        let mut writer = self.blobs.writer().map_err(failed)?;
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes?;
+            let written = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer)).await;
+            writer = written.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(failed)?;
+        }
+        let finished = tokio::task::spawn_blocking(move || writer.finish(None)).await;
+        let blob = finished.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(failed)?;
+        Ok(Uploaded { blob })
+    }
+}
