@@ -14,8 +14,8 @@ use tokio_util::io::StreamReader;
 
 use cobs::id::{JobId, NodeId, Token};
 use cobs::job::state::Status;
-use scheduler::runner::log::{FRAME_BYTES_MAX, Stream};
 use scheduler::runner::log::reader::{Chunk, LogEvent, LogReader};
+use scheduler::runner::log::{FRAME_BYTES_MAX, Stream};
 
 use super::error::{Code, Error};
 use super::types::LogPiece;
