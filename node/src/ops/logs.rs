@@ -14,8 +14,8 @@ use tokio_util::io::StreamReader;
 
 use cobs::id::{JobId, NodeId, Token};
 use cobs::job::state::Status;
-use scheduler::runner::log::Stream;
 use scheduler::runner::log::reader::{Chunk, LogEvent, LogReader};
+use scheduler::runner::log::{FRAME_BYTES_MAX, Stream};
 
 use super::error::{Code, Error};
 use super::types::LogPiece;
@@ -24,12 +24,14 @@ use crate::clock::rfc3339;
 use crate::node::Node;
 use crate::store::UnixMs;
 
-/// Pieces on their way from a reader thread to a listener.
-const PIECES_MAX: usize = 64;
+/// Pieces on their way from a reader thread to a listener: each listener that takes nothing costs so many frames.
+const PIECES_MAX: usize = 4;
 /// How long a reader thread waits before it looks whether its listener is still there.
 const LOOK: Duration = Duration::from_secs(2);
-/// Longest line of a peer's log stream: a frame of the log in base64, and what stands around it.
-const LINE_BYTES_MAX: usize = 256 << 10;
+/// Longest line of a peer's log stream: a frame of the log whose every byte is escaped, and what stands around it.
+const LINE_BYTES_MAX: usize = FRAME_BYTES_MAX * ESCAPED_BYTES_MAX + (4 << 10);
+/// Most bytes that one of a text takes in JSON: `\u0000`.
+const ESCAPED_BYTES_MAX: usize = 6;
 
 /// Pieces of a log in order.
 pub type Pieces = BoxStream<'static, Result<LogPiece, Error>>;
