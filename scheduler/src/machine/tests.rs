@@ -4,6 +4,7 @@ mod arbitrates;
 mod common;
 mod desk;
 mod driver;
+mod faults;
 mod holds;
 mod sim;
 mod world;

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use cobs::id::{JobId, NodeId, RunId, Token};
-use cobs::job::action::{Action, Cancel, Digests, GrantKind, Settle};
+use cobs::job::action::{Action, Digests, GrantKind, Settle};
 use cobs::job::outcome::{RunOutcome, Settlement};
 use cobs::job::spec::Mode;
 use cobs::job::state::{Job, Status};
 
-use super::common::{capacity, job_id};
+use super::common::capacity;
 use super::world::{Live, Occur, World};
-use crate::machine::wire::{Answer, Confirmation, ConfirmationItem, Message, Phase, Renewal, RenewalItem};
+use crate::machine::wire::{Answer, Confirmation, Message};
 use crate::machine::{Asked, Effect, Event, JobSeen, Machine, Millis, Origin, RunReport, StopReason};
 
 /// Most effects of one event in these small worlds.
@@ -56,7 +56,8 @@ impl World {
             Effect::Sign { job, kind, action, why } => self.sign(id, life, job, kind, action, &why),
             Effect::Note { job, token } => {
                 self.check_idle(job);
-                let delay = self.random.between(1, 40);
+                let most = if self.random.percent(30) { 2_000 } else { 40 };
+                let delay = self.random.between(1, most);
                 self.after(delay, Occur::Noted { node: id, life, job, token });
             }
             Effect::Send { to, message } => {
@@ -301,6 +302,9 @@ impl World {
 
     /// A new life: a machine that remembers nothing, the runs that the supervisors kept, the jobs on disk.
     pub fn boot(&mut self, id: NodeId) {
+        if self.is_up(id) {
+            return;
+        }
         let node = self.nodes.get_mut(&id).expect("a node");
         node.life += 1;
         node.wake = None;
@@ -350,39 +354,6 @@ impl World {
                     self.dispatch(id, life, Event::Ended { run, report });
                 }
             }
-        }
-    }
-
-    pub fn cancel(&mut self, job: JobId) {
-        let author = self.logs.iter().find(|(_, log)| log.iter().any(|(of, _)| *of == job)).map(|(author, _)| *author);
-        let Some(author) = author.filter(|author| self.is_up(*author)) else { return };
-        let Some(state) = self.evaluate(author, job).filter(|state| state.author == author) else { return };
-        if state.cancels.is_empty() {
-            self.count("cancel");
-            let cancel = Cancel { job, seq: cobs::id::Seq(0), reason: String::new() };
-            self.append(author, job, Action::Cancel(cancel));
-            self.tell_job(author, job);
-        }
-    }
-
-    /// A message that nobody honest sends: tokens of others and of the future, answers never asked for.
-    pub fn lie(&mut self, from: NodeId, to: NodeId) {
-        let job = job_id(self.random.between(0, 5));
-        let term = u32::try_from(self.random.between(0, 4)).expect("small");
-        let token = Token::new(u32::try_from(self.random.between(0, 1)).expect("a bit"), term);
-        let number = if self.random.percent(50) { self.random.between(0, 20) + (1 << 32) } else { self.random.next() };
-        let message = if self.random.percent(50) {
-            let phase = [Phase::Waiting, Phase::Running, Phase::Finished][self.random.index(3)];
-            Message::Renewal(Renewal { number, items: vec![RenewalItem { job, token, phase }; 3] })
-        } else {
-            let answers = [Answer::Confirmed { lease_ms: u64::MAX }, Answer::Settled, Answer::Replaced, Answer::Cancel];
-            let answer = answers[self.random.index(4)];
-            Message::Confirmation(Confirmation { number, items: vec![ConfirmationItem { job, token, answer }; 3] })
-        };
-        // an honest arbiter is a premise, so it does not confirm what it never decided
-        let arbiter = self.evaluate(to, job).map(|job| job.arbiter().1);
-        if matches!(message, Message::Renewal(_)) || arbiter != Some(from) {
-            self.after(1, Occur::Message { from, to, message });
         }
     }
 }

@@ -82,11 +82,9 @@ fn plan(world: &mut World) {
         let node = ids[world.random.index(ids.len())];
         let at = world.random.between(100, HEALED - 1);
         world.at(at, Occur::Crash { node });
-        // back without hearing from the one that may still run
-        let peer = ids[world.random.index(ids.len())];
-        if world.random.percent(50) && world.faults.partitions > 0 {
-            world.at(at, Occur::Cut { a: node, b: peer });
-            world.at(at + 12_000, Occur::Heal { a: node, b: peer });
+        if world.faults.partitions > 0 {
+            let at = world.random.between(100, 40_000);
+            world.at(at, Occur::Sever);
         }
     }
     for _ in 0..world.faults.partitions {

@@ -73,6 +73,8 @@ pub enum Occur {
         run: RunId,
         report: RunReport,
     },
+    /// The arbiter of some run that is alive restarts and does not hear of it for a while.
+    Sever,
     Crash {
         node: NodeId,
     },
@@ -259,6 +261,7 @@ impl World {
             Occur::KillCheck { node, run } => self.kill_check(node, run),
             Occur::RunEnds { node, run, report } => self.run_ends(node, run, report),
             Occur::Crash { node } => self.crash(node),
+            Occur::Sever => self.sever(),
             Occur::Boot { node } => self.boot(node),
             Occur::Cut { a, b } => {
                 self.cut.extend([(a, b), (b, a)]);
