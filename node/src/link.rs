@@ -1,7 +1,7 @@
 //! The direct link: requests between daemons, both ways over one connection that either side dialled.
 //!
-//! Transport only. TLS 1.3 with pinned keys ([`tls`]), streams over it ([`mux`]), and one HTTP exchange on each
-//! ([`exchange`]). It knows nothing of jobs, ledgers or what a peer may do: the routers given to it do.
+//! Transport only. TLS 1.3 with pinned keys (`tls`), streams over it (`mux`), and one HTTP exchange on each
+//! (`exchange`). It knows nothing of jobs, ledgers or what a peer may do: the routers given to it do.
 //!
 //! Invariants. A peer is who proves to hold the key that the caller's set names, and is authorised at that
 //! moment. There is at most one session with a node. What was cut ends at once, with every exchange on it.

@@ -41,7 +41,7 @@ pub enum StreamKind {
     Log,
     /// A [`StreamStatus`] with `seq`.
     Status,
-    /// A [`JobView`] with `seq`; the last message of a stream.
+    /// A [`JobView`](super::JobView) with `seq`; the last message of a stream.
     Result,
     /// An error with `seq`; the last message of a stream.
     Error,
