@@ -21,6 +21,11 @@ fn runs_nothing(node: &Node) -> Option<()> {
     pods.as_array()?.iter().all(|pod| pod["phase"] == "finished").then_some(())
 }
 
+fn runs_something(node: &Node) -> Option<()> {
+    let pods = node.ask("GET", "/pods", &[], b"")?.json();
+    pods.as_array()?.iter().any(|pod| pod["phase"] == "running").then_some(())
+}
+
 /// A run that takes several leases is renewed, and ends by itself.
 #[test]
 fn a_run_outlives_several_leases() {
@@ -58,6 +63,8 @@ fn a_run_is_adopted_within_its_lease() {
     let mut bob = Node::join("bob", &[], &ann, "submit,run");
     let id = ann.submit(&["--on", "bob", "--", "sh", "-c", "for i in $(seq 60); do echo $i; sleep 0.1; done"]);
     bob.running(&id);
+    // a daemon killed before its supervisor is armed has started nothing
+    wait::until("the supervisor is armed", wait::LIMIT, || runs_something(&bob));
     bob.kill();
     bob.up();
     let job = ann.settled(&id);

@@ -8,7 +8,7 @@ use crate::cli::output::plain;
 use crate::ops::types::{Dirty, Publish, Submit, SubmitSource};
 
 /// What is run when nobody names a command: some 1.5 seconds of looking around, with a report as its artifact.
-const SCRIPT: &str = include_str!("job.sh");
+const SCRIPT: &str = include_str!("job.txt");
 /// The file that it leaves.
 const REPORT: &str = "report.txt";
 /// Memory of that job.

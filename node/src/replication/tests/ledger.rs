@@ -1,3 +1,5 @@
+//! Ledgers between two real nodes.
+
 use std::time::Instant;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Starting, stopping and restarting a real node.
+
 use std::net::TcpListener;
 
 use radicle::node::{Handle as _, Node};

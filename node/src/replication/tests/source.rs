@@ -1,3 +1,5 @@
+//! Source repositories between two real nodes.
+
 use std::fs;
 
 use cobs::id::{CommitId, JobId};
