@@ -145,3 +145,18 @@ fn a_live_log_is_read_from_afar_by_two() {
     ann.settled(&id);
     assert_eq!(bob.cli(&["job", "logs", &id]).ok(), wanted);
 }
+
+/// Who follows the log of a job that has not arrived, or not begun, waits for it.
+#[test]
+fn a_log_is_followed_before_its_job_arrives() {
+    let ann = Node::start("ann");
+    let bob = Node::join("bob", &[], &ann, ALL);
+    for _ in 0..3 {
+        let id = ann.submit(&["--on", "bob", "--", "sh", "-c", "sleep 0.2; echo here"]);
+        let follow = |node: &Node| node.cli(&["job", "logs", "--follow", &id]).ok();
+        let both = std::thread::scope(|scope| {
+            [&bob, &ann].map(|node| scope.spawn(move || follow(node))).map(|it| it.join().unwrap())
+        });
+        assert_eq!(both, ["here\n", "here\n"]);
+    }
+}

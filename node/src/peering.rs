@@ -126,9 +126,12 @@ async fn log(
     Path(id): Path<JobId>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Refusal> {
-    let job = node.known_job(id).ok_or_else(|| Error::new(Code::NotFound, "there is no such job here"))?;
+    let (job, follow) = match query.follow {
+        true => (crate::ops::logs::arrived(&node, id).await, Follow::Yes),
+        false => (node.known_job(id), Follow::No),
+    };
+    let job = job.ok_or_else(|| Error::new(Code::NotFound, "there is no such job here"))?;
     may_read(&node, peer(caller)?, &job)?;
-    let follow = if query.follow { Follow::Yes } else { Follow::No };
     let token = Token::new(query.epoch, query.term);
     let pieces = crate::ops::logs::local(&node, id, token, query.from, follow).await?;
     let lines = pieces.map(|piece| {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
 use cobs::id::{JobId, NodeId, Token};
-use cobs::job::state::Status;
+use cobs::job::state::Job;
 use scheduler::runner::log::reader::{Chunk, LogEvent, LogReader};
 use scheduler::runner::log::{FRAME_BYTES_MAX, Stream};
 
@@ -28,6 +28,8 @@ use crate::store::UnixMs;
 const PIECES_MAX: usize = 4;
 /// How long a reader thread waits before it looks whether its listener is still there.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long a follower waits for a job, or for its grant, that is not here yet.
+const ARRIVAL_WAIT: Duration = Duration::from_secs(10);
 /// Longest line of a peer's log stream: a frame of the log whose every byte is escaped, and what stands around it.
 const LINE_BYTES_MAX: usize = FRAME_BYTES_MAX * ESCAPED_BYTES_MAX + (4 << 10);
 /// Most bytes that one of a text takes in JSON: `\u0000`.
@@ -49,13 +51,39 @@ impl Node {
         follow: Follow,
     ) -> Result<Pieces, Error> {
         caller.require(Scope::ReadJobs)?;
-        let job = self.find(id)?;
-        let Some((token, granted)) = job.holder() else {
-            return Err(Error::new(Code::NotFound, "the job has not run yet")
-                .hint(format!("see why with: rhizome job explain {id}")));
-        };
-        of_run(self, job.id, token, granted.node, offset, follow).await
+        if follow == Follow::Yes
+            && let Ok(id) = id.parse()
+        {
+            arrived(self, id).await;
+        }
+        let mut changes = self.changes.subscribe();
+        loop {
+            let job = self.find(id)?;
+            if let Some((token, granted)) = job.holder() {
+                return of_run(self, job.id, token, granted.node, offset, follow).await;
+            }
+            if follow == Follow::No || job.settled.is_some() {
+                return Err(Error::new(Code::NotFound, "the job has not run yet")
+                    .hint(format!("see why with: rhizome job explain {id}")));
+            }
+            // a lagging listener only looks again
+            changes.recv().await.ok();
+        }
     }
+}
+
+/// A job, waited for a while when it is not here yet: who knows its id may be ahead of its replication.
+pub async fn arrived(node: &Node, id: JobId) -> Option<Arc<Job>> {
+    let mut changes = node.changes.subscribe();
+    let arrival = async {
+        loop {
+            if let Some(job) = node.known_job(id) {
+                return job;
+            }
+            changes.recv().await.ok();
+        }
+    };
+    tokio::time::timeout(ARRIVAL_WAIT, arrival).await.ok()
 }
 
 /// The log of one run, from wherever it is.
@@ -86,6 +114,8 @@ pub async fn local(node: &Arc<Node>, job: JobId, token: Token, from: u64, follow
         return from_copy(copy, from);
     }
     let mut changes = node.changes.subscribe();
+    let arrival = tokio::time::sleep(ARRIVAL_WAIT);
+    tokio::pin!(arrival);
     loop {
         let active = node.runs.get(job, token);
         let started = active.as_ref().is_some_and(|active| active.run.is_some() || active.finished.is_some());
@@ -93,15 +123,39 @@ pub async fn local(node: &Arc<Node>, job: JobId, token: Token, from: u64, follow
             let run = cobs::id::RunId { job, token, node: node.id };
             return from_run(node.runs.directory(run), from, follow);
         }
-        let waits = node.known_job(job).is_some_and(|job| {
-            job.status() == Status::Granted
-                && job.holder().is_some_and(|(at, granted)| at == token && granted.node == node.id)
-        });
-        if follow == Follow::No || !waits {
-            return Err(Error::new(Code::Gone, "the log of that run is not here"));
+        let gone = || Error::new(Code::Gone, "the log of that run is not here");
+        match expected(node, job, token) {
+            Expected::Never => return Err(gone()),
+            _ if follow == Follow::No => return Err(gone()),
+            // a lagging listener only looks again
+            Expected::Start => drop(changes.recv().await),
+            Expected::Arrival => tokio::select! {
+                _ = changes.recv() => {}
+                () = &mut arrival => return Err(gone()),
+            },
         }
-        // a lagging listener only looks again
-        changes.recv().await.ok();
+    }
+}
+
+/// What stands between a run and its log.
+enum Expected {
+    /// It is granted to this node, which starts it soon.
+    Start,
+    /// The job or its grant is still on its way here: who submitted it may ask sooner.
+    Arrival,
+    /// It will not run here.
+    Never,
+}
+
+fn expected(node: &Node, job: JobId, token: Token) -> Expected {
+    let Some(job) = node.known_job(job) else { return Expected::Arrival };
+    if job.settled.is_some() || job.dones.contains_key(&token) {
+        return Expected::Never;
+    }
+    match job.holder() {
+        Some((newest, granted)) if newest == token && granted.node == node.id => Expected::Start,
+        Some((newest, _)) if newest >= token => Expected::Never,
+        Some(_) | None => Expected::Arrival,
     }
 }
 
