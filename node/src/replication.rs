@@ -6,6 +6,7 @@
 mod event;
 mod git;
 mod peers;
+mod port;
 mod pulse;
 mod reach;
 mod runtime;
@@ -68,6 +69,8 @@ struct Shared {
     running: Mutex<Option<Running>>,
     watched: Mutex<BTreeSet<RepoId>>,
     listen: Mutex<Option<Vec<SocketAddr>>>,
+    /// The ports among them that the kernel chose.
+    ports: Mutex<Vec<port::Placeholder>>,
     events: event::Outlet,
 }
 
@@ -149,6 +152,7 @@ impl Replication {
             running: Mutex::new(None),
             watched: Mutex::new(BTreeSet::new()),
             listen: Mutex::new(options.listen),
+            ports: Mutex::default(),
             events: event::Outlet::new(sender),
         });
         shared.launch(&mut lock(&shared.running))?;
@@ -225,12 +229,11 @@ impl Shared {
     fn launch(&self, running: &mut Option<Running>) -> Result<(), ReplicationError> {
         let home = lock(&self.home).clone();
         let mut listen = lock(&self.listen);
-        let wanted = listen.clone().unwrap_or_else(|| home.config.node.listen.clone());
-        let started = Running::start(home, wanted, self.events.clone())?;
-        if listen.is_some() {
-            *listen = Some(started.addresses.clone());
+        if let Some(listen) = &mut *listen {
+            lock(&self.ports).extend(port::choose(listen)?);
         }
-        *running = Some(started);
+        let wanted = listen.clone().unwrap_or_else(|| home.config.node.listen.clone());
+        *running = Some(Running::start(home, wanted, self.events.clone())?);
         Ok(())
     }
 
