@@ -1,6 +1,6 @@
 //! What the daemon does by period and by nudge. Each look is idempotent: the next one is its retry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use cobs::adapter::refs;
 use cobs::adapter::writer::Draft;
-use cobs::id::{NodeId, RepoId};
+use cobs::id::{JobId, NodeId, RepoId};
 use cobs::peer::PeerRecord;
 use scheduler::machine::{Event, Origin};
 
@@ -344,9 +344,13 @@ impl Node {
     /// Lets go of commits that were kept for jobs that are settled now. Blocks.
     pub fn release_sources(&self) {
         let kept = std::mem::take(&mut *self.settled_sources.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut by_repository: BTreeMap<RepoId, Vec<JobId>> = BTreeMap::new();
         for (repo, job) in kept {
-            if let Err(error) = self.replication.drop_commit(repo, job) {
-                tracing::debug!(%repo, %job, %error, "kept commit not dropped");
+            by_repository.entry(repo).or_default().push(job);
+        }
+        for (repo, jobs) in by_repository {
+            if let Err(error) = self.replication.drop_commits(repo, &jobs) {
+                tracing::debug!(%repo, %error, "kept commits not dropped");
             }
         }
     }

@@ -14,6 +14,7 @@ use cobs::adapter::ledger::Members;
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::repository::{self, RepositoryFault};
 use cobs::id::{CommitId, JobId, NodeId, RepoId};
+use radicle::storage::RemoteRepository as _;
 use radicle::storage::git::Repository;
 use thiserror::Error;
 
@@ -134,30 +135,41 @@ impl SourceError {
 }
 
 impl Replication {
-    /// Keeps `commit` of the repository at `from` in the source repository `rid`, so that it replicates: signed and
-    /// announced. It stays until [`Replication::drop_commit`].
+    /// Keeps `commit` of the repository at `from` in the source repository `rid` until [`Replication::drop_commits`].
+    /// Signed and announced, unless peers can have the commit by what is signed already: then the next signing tells.
     pub fn keep_commit(&self, rid: RepoId, job: JobId, commit: CommitId, from: &Path) -> Result<(), SourceError> {
         let home = self.home();
+        let repository = open(&home, rid)?;
+        let name = source_ref(&home, job);
+        if is_signed(&home, &repository, commit) {
+            let kept = repository.backend.reference(&name, commit.0.into(), true, "keep for a job");
+            return kept.map(drop).map_err(reading(&rid));
+        }
         let work = open_work(from)?;
         require_commit(&work, commit, &from.display().to_string())?;
-        let repository = open(&home, rid)?;
-        copy_commit(&repository, work.commondir(), commit, &source_ref(&home, job))?;
+        copy_commit(&repository, work.commondir(), commit, &name)?;
         repository::sign(&home, &repository)?;
         self.announce_source(rid);
         Ok(())
     }
 
-    /// Lets go of what was kept for `job`. Nothing kept is no error.
-    pub fn drop_commit(&self, rid: RepoId, job: JobId) -> Result<(), SourceError> {
+    /// Lets go of what was kept for `jobs`. Nothing kept is no error.
+    pub fn drop_commits(&self, rid: RepoId, jobs: &[JobId]) -> Result<(), SourceError> {
         let home = self.home();
         let repository = open(&home, rid)?;
-        match repository.backend.find_reference(&source_ref(&home, job)) {
-            Ok(mut kept) => kept.delete().map_err(reading(&rid))?,
-            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(()),
-            Err(error) => return Err(reading(&rid)(error)),
+        let mut dropped = false;
+        for job in jobs {
+            match repository.backend.find_reference(&source_ref(&home, *job)) {
+                Ok(mut kept) => kept.delete().map_err(reading(&rid))?,
+                Err(error) if error.code() == git2::ErrorCode::NotFound => continue,
+                Err(error) => return Err(reading(&rid)(error)),
+            }
+            dropped = true;
         }
-        repository::sign(&home, &repository)?;
-        self.announce_source(rid);
+        if dropped {
+            repository::sign(&home, &repository)?;
+            self.announce_source(rid);
+        }
         Ok(())
     }
 
@@ -213,6 +225,18 @@ fn explain_refusal(home: &NodeHome, rid: RepoId, error: FetchError) -> SourceErr
         }
         (error, _) => SourceError::Fetch(error),
     }
+}
+
+/// Whether a branch or a kept commit that we have signed brings `commit` along. When in doubt it does not.
+fn is_signed(home: &NodeHome, repository: &Repository, commit: CommitId) -> bool {
+    let Ok(remote) = repository.remote(&home.public_key) else { return false };
+    let commit: git2::Oid = commit.0.into();
+    let git = &repository.backend;
+    remote.refs.iter().any(|(name, tip)| {
+        let tip: git2::Oid = (*tip).into();
+        let brings = name.as_str().starts_with("refs/heads/") || name.as_str().starts_with(SOURCE_REFS);
+        brings && (tip == commit || git.graph_descendant_of(tip, commit).unwrap_or(false))
+    })
 }
 
 fn open(home: &NodeHome, rid: RepoId) -> Result<Repository, SourceError> {

@@ -77,11 +77,46 @@ fn an_unpushed_commit_becomes_a_work_tree_elsewhere() {
     drop(fs::remove_dir_all(b.node.home().home.storage()));
     git(&moved, &["fsck"]);
 
-    a.node.drop_commit(rid, job(7)).unwrap();
-    a.node.drop_commit(rid, job(7)).unwrap();
+    a.node.drop_commits(rid, &[job(7), job(8)]).unwrap();
+    a.node.drop_commits(rid, &[job(7)]).unwrap();
     let repository = repository::open(&a.node.home(), rid).unwrap();
     let name = format!("refs/namespaces/{}/{kept}", a.id);
     assert!(repository.backend.find_reference(&name).is_err());
+}
+
+/// A commit that peers can have already is kept without a word to them; any other is signed and announced.
+#[test]
+fn a_commit_that_is_signed_already_is_not_signed_again() {
+    let (a, b, _) = pair();
+    let path = a.path("project");
+    let first = work(&path);
+    let rid = a.node.publish_private(&path, "project", first, &BTreeSet::from([b.id])).unwrap().rid;
+    let home = a.node.home();
+    let repository = repository::open(&home, rid).unwrap();
+    let signed = || {
+        let name = format!("refs/namespaces/{}/refs/rad/sigrefs", a.id);
+        repository.backend.refname_to_id(&name).unwrap()
+    };
+    let kept = |job: JobId| {
+        let name = format!("refs/namespaces/{}/refs/rhizome/source/{job}", a.id);
+        repository.backend.refname_to_id(&name).ok().map(|commit| commit.to_string())
+    };
+
+    let published = signed();
+    a.node.keep_commit(rid, job(1), first, &path).unwrap();
+    assert_eq!((signed(), kept(job(1))), (published, Some(first.to_string())));
+
+    let second = commit_more(&path, "three");
+    a.node.keep_commit(rid, job(2), second, &path).unwrap();
+    let announced = signed();
+    assert_ne!(announced, published);
+    a.node.keep_commit(rid, job(3), second, &path).unwrap();
+    assert_eq!((signed(), kept(job(3))), (announced, Some(second.to_string())));
+
+    a.node.drop_commits(rid, &[job(1), job(2)]).unwrap();
+    assert_eq!((kept(job(1)), kept(job(2)), kept(job(3))), (None, None, Some(second.to_string())));
+    assert_ne!(signed(), announced);
+    b.node.obtain_commit(rid, second, a.id, PATIENCE).unwrap();
 }
 
 fn work_head(path: &Path) -> CommitId {
