@@ -258,6 +258,7 @@ impl Node {
                     };
                     match prepared {
                         Ok(request) => {
+                            tracing::debug!(%run, "prepared");
                             node.runs.note(run, |active| active.request = Some(Arc::new(request)));
                             node.claims.send(Event::Prepared { run });
                         }
@@ -267,6 +268,7 @@ impl Node {
                 None
             }
             Effect::Start { run, deadline } => {
+                tracing::debug!(%run, "starts");
                 self.block(move |node| {
                     node.runs.start(run, deadline, &node.claims);
                     node.changes.send(run.job).ok();
