@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use cobs::adapter::profile::NodeHome;
-use cobs::adapter::writer::{Writer, WriterConfig, WriterError, WriterHandle};
+use cobs::adapter::writer::{Urgency, Writer, WriterConfig, WriterError, WriterHandle};
 use cobs::id::NodeId;
 use cobs::job::spec::RunnerKind;
 use scheduler::capacity::RunnerCapability;
@@ -109,7 +109,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let Start { files, loaded, radicle, program } = start;
     let config = loaded.config;
     let announcer: Arc<OnceLock<Replication>> = Arc::default();
-    let writer = writer(&radicle, Arc::clone(&announcer))?;
+    let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
     radicle.ensure_alone().map_err(|error| with_hint(Code::AlreadyRunning, &error, error.hint()))?;
     let state = Arc::new(State::open(&files.state()).map_err(|error| state_error(&error))?);
     let (view, opened) = View::open(&files.view()).map_err(|error| storage(&error))?;
@@ -167,16 +167,19 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     Ok((node, Threads { claims: claims_thread, follower: follower_thread, events }))
 }
 
-fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>) -> Result<WriterHandle, Error> {
+fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>, runtime: Handle) -> Result<WriterHandle, Error> {
     let config = WriterConfig {
         storage: radicle.storage.clone(),
         signer: radicle.signer.clone(),
         home: radicle.home.path().to_owned(),
     };
-    let announce = move |ledger| {
-        if let Some(replication) = announcer.get()
-            && let Err(error) = replication.announce(ledger)
-        {
+    let announce = move |ledger, urgency| {
+        let Some(replication) = announcer.get() else { return };
+        let announced = match urgency {
+            Urgency::Now => replication.announce(ledger),
+            Urgency::Soon => return replication.announce_soon(ledger, &runtime),
+        };
+        if let Err(error) = announced {
             tracing::warn!(%ledger, %error, "not announced; peers learn of it by the next announcement");
         }
     };

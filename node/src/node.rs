@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
 use cobs::adapter::profile::NodeHome;
-use cobs::adapter::writer::{Draft, WriteError, WriterHandle, Written};
+use cobs::adapter::writer::{Draft, Urgency, WriteError, WriterHandle, Written};
 use cobs::id::{JobId, NodeId, RepoId};
+use cobs::job::action::Action;
 use cobs::job::state::Job;
 use scheduler::capacity::Capacity;
 use scheduler::machine::{Asked, Effect, Event};
@@ -165,6 +166,10 @@ impl Node {
         if *node == self.id {
             return self.own_alias.clone();
         }
+        self.no_longer_granted(&seen.job);
+        if seen.job.holder().is_some_and(|(token, own)| own.node == self.id && seen.job.dones.contains_key(&token)) {
+            self.capacity_changed.notify_one();
+        }
         let alias = self.state.peer(node).ok().flatten().and_then(|peer| peer.alias);
         alias.unwrap_or_else(|| node.to_string().chars().take(12).collect())
     }
@@ -230,6 +235,7 @@ impl Node {
     /// Carries out an effect of the machine without blocking its thread. What comes back is the next event.
     pub fn execute(self: &Arc<Self>, effect: Effect) -> Option<Event> {
         match effect {
+                    node.capacity_changed.notify_one();
             Effect::Sign { job, kind, action, why } => {
                 tracing::debug!(%job, action = action.name(), why, "signs");
                 let Some(ledger) = self.ledger_of(job) else { return Some(Event::NotSigned { job, kind }) };

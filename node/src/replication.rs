@@ -14,7 +14,7 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,6 +64,9 @@ pub struct Replication {
 }
 
 /// What the handles and the pulse share.
+/// How long an announcement that is not urgent waits for others, in milliseconds.
+const SOON_MS: u64 = 150;
+
 struct Shared {
     home: Mutex<NodeHome>,
     running: Mutex<Option<Running>>,
@@ -72,6 +75,8 @@ struct Shared {
     /// The ports among them that the kernel chose.
     ports: Mutex<Vec<port::Placeholder>>,
     events: event::Outlet,
+    /// How often each repository was announced.
+    announced: Mutex<BTreeMap<RepoId, u64>>,
 }
 
 /// Why the node cannot do what was asked.
@@ -153,6 +158,7 @@ impl Replication {
             watched: Mutex::new(BTreeSet::new()),
             listen: Mutex::new(options.listen),
             ports: Mutex::default(),
+            announced: Mutex::default(),
             events: event::Outlet::new(sender),
         });
         shared.launch(&mut lock(&shared.running))?;
@@ -209,7 +215,25 @@ impl Replication {
     /// Tells the connected peers who may fetch `rid` where our references stand. Costs 1 to 3 ms.
     pub fn announce(&self, rid: RepoId) -> Result<(), ReplicationError> {
         let us = lock(&self.shared.home).public_key;
+        *lock(&self.shared.announced).entry(rid).or_default() += 1;
         self.shared.announce(rid, us)
+    }
+
+    /// As [`Replication::announce`], together with what is announced within the next moment.
+    pub fn announce_soon(&self, rid: RepoId, runtime: &tokio::runtime::Handle) {
+        let before = lock(&self.shared.announced).get(&rid).copied();
+        let replication = self.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(SOON_MS)).await;
+            // any announcement since then told of this too
+            if lock(&replication.shared.announced).get(&rid).copied() != before {
+                return;
+            }
+            let announced = tokio::task::spawn_blocking(move || replication.announce(rid)).await;
+            if let Ok(Err(error)) = announced {
+                tracing::debug!(%rid, %error, "not announced; peers learn of it by the next announcement");
+            }
+        });
     }
 
     /// Takes part in the replication of `rid` with scope `all`, and tells connected peers that we are interested.

@@ -73,6 +73,8 @@ pub enum Draft {
         job: JobId,
         /// What it says.
         action: Action,
+        /// How soon peers should hear of it.
+        urgency: Urgency,
     },
     /// This node's peer record, in place of the last one.
     PeerRecord {
@@ -94,6 +96,24 @@ pub enum Draft {
         /// Where.
         ledger: RepoId,
     },
+}
+
+/// How soon peers should hear of what is written. Each announcement makes every peer fetch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Urgency {
+    /// With the next announcement, or in a moment when there is none.
+    Soon,
+    /// At once.
+    Now,
+}
+
+impl Draft {
+    pub(super) fn urgency(&self) -> Urgency {
+        match self {
+            Self::Append { urgency, .. } => *urgency,
+            Self::Create { .. } | Self::PeerRecord { .. } | Self::Archive { .. } | Self::Publish { .. } => Urgency::Now,
+        }
+    }
 }
 
 /// Something written, signed and on disk.
@@ -229,7 +249,7 @@ pub enum WriterError {
 /// Called once with what became of a draft: on the writer's thread, or at once on the caller's when it was not taken.
 pub type Reply = Box<dyn FnOnce(Result<Written, WriteError>) + Send>;
 /// Called once for each ledger of a batch, when the batch is durable.
-pub type Announce = Box<dyn FnMut(RepoId) + Send>;
+pub type Announce = Box<dyn FnMut(RepoId, Urgency) + Send>;
 /// Called for everything written, when it is durable and before its reply.
 pub type OnWritten = Box<dyn FnMut(&Written) + Send>;
 

@@ -21,7 +21,12 @@ fn child() {
     let (ledger, job): (RepoId, JobId) = (ledger.parse().unwrap(), job.parse().unwrap());
     let writer = writer(&home, &storage(&home, &key), &key);
     for score in 0.. {
-        let draft = cobs::adapter::writer::Draft::Append { ledger, job, action: bid(job, score % 1000) };
+        let draft = cobs::adapter::writer::Draft::Append {
+            ledger,
+            job,
+            action: bid(job, score % 1000),
+            urgency: cobs::adapter::writer::Urgency::Now,
+        };
         let written = operation(&writer, draft);
         println!("acknowledged {} {}", written.seq.0, written.commit);
     }
@@ -74,7 +79,7 @@ fn a_second_writer_on_one_home_is_refused_and_told_who_holds_it() {
     let spawn = || {
         let config =
             WriterConfig { storage: home.storage.clone(), signer: home.key.clone(), home: home.dir.path().to_owned() };
-        Writer::spawn(config, Box::new(|_| {}), Box::new(|_| {}))
+        Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {}))
     };
     let error = spawn().err().unwrap();
     let me = std::process::id();

@@ -45,7 +45,7 @@ pub fn storage(home: &Path, key: &SigningKey) -> Storage {
 
 pub fn writer(home: &Path, storage: &Storage, key: &SigningKey) -> WriterHandle {
     let config = WriterConfig { storage: storage.clone(), signer: key.clone(), home: home.to_owned() };
-    Writer::spawn(config, Box::new(|_| {}), Box::new(|_| {})).unwrap()
+    Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap()
 }
 
 impl Home {
@@ -102,7 +102,12 @@ impl Home {
     }
 
     pub fn append(&self, action: Action) -> Draft {
-        Draft::Append { ledger: self.ledger, job: action.job().unwrap(), action }
+        Draft::Append {
+            ledger: self.ledger,
+            job: action.job().unwrap(),
+            action,
+            urgency: cobs::adapter::writer::Urgency::Now,
+        }
     }
 
     /// Creates a job and appends `bids` bids of this node.

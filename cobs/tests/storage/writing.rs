@@ -24,7 +24,7 @@ fn held_back(home: &Home) -> (WriterHandle, std::sync::mpsc::SyncSender<()>, Arc
     let (release, wait) = sync_channel(1);
     let announced = Arc::new(Mutex::new(Vec::new()));
     let (count, repo, me) = (Arc::clone(&announced), home.repo(), home.node());
-    let announce = move |_| {
+    let announce = move |_, _| {
         count.lock().unwrap().push(signatures(&repo, &me));
         if count.lock().unwrap().len() == 1 {
             wait.recv().unwrap();
@@ -131,7 +131,12 @@ fn what_cannot_be_written_is_refused_for_its_reason() {
     assert!(matches!(writer.write(home.append(bid(absent, 1))), Err(WriteError::UnknownJob(job)) if job == absent));
     let job = home.job(&writer, 1, &[home.node()], 0);
     assert!(matches!(writer.write(home.append(bid(job, 1001))), Err(WriteError::Invalid(_))));
-    let other = Draft::Append { ledger: home.ledger, job, action: bid(absent, 1) };
+    let other = Draft::Append {
+        ledger: home.ledger,
+        job,
+        action: bid(absent, 1),
+        urgency: cobs::adapter::writer::Urgency::Now,
+    };
     assert!(matches!(writer.write(other), Err(WriteError::Invalid(_))));
     let nowhere = cobs::id::RepoId::from(Oid::from_sha1([7; 20]));
     assert!(matches!(writer.write(Draft::Publish { ledger: nowhere }), Err(WriteError::Ledger { .. })));

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio_util::io::ReaderStream;
 
-use cobs::adapter::writer::Draft;
+use cobs::adapter::writer::{Draft, Urgency};
 use cobs::digest::Blob;
 use cobs::id::{JobId, NodeId, RepoId, Seq};
 use cobs::job::action::{Action, Cancel, REASON_BYTES_MAX};
@@ -221,7 +221,7 @@ impl Node {
         if job.status() != Status::Settled && !job.cancels.contains_key(&self.id) {
             let ledger = self.ledger_of(job.id).ok_or_else(|| no_job(id))?;
             let action = Action::Cancel(Cancel { job: job.id, seq: Seq(0), reason: request.reason });
-            self.write(ledger, Draft::Append { ledger, job: job.id, action }).await?;
+            self.write(ledger, Draft::Append { ledger, job: job.id, action, urgency: Urgency::Now }).await?;
         }
         self.view_of(&Caller::Owner, job.id).await
     }

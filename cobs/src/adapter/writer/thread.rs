@@ -11,8 +11,8 @@ use radicle::storage::{ReadStorage as _, RepositoryError};
 
 use super::ledger::{Ledger, Step};
 use super::{
-    Announce, BATCH_DRAFTS_MAX, Draft, Message, OnWritten, Reply, UNSIGNED_RETRY_MS, WriteError, Writer, WriterConfig,
-    WriterError, Written,
+    Announce, BATCH_DRAFTS_MAX, Draft, Message, OnWritten, Reply, UNSIGNED_RETRY_MS, Urgency, WriteError, Writer,
+    WriterConfig, WriterError, Written,
 };
 use crate::id::RepoId;
 
@@ -97,8 +97,9 @@ impl<S: Signer> Worker<S> {
         }
         let mut signed = Vec::new();
         for (id, drafts) in by_ledger {
+            let urgency = drafts.iter().map(|(draft, _)| draft.urgency()).max().unwrap_or(Urgency::Now);
             if let Some(steps) = self.store(id, drafts) {
-                signed.push((id, steps));
+                signed.push((id, urgency, steps));
             }
         }
         if signed.is_empty() {
@@ -106,11 +107,11 @@ impl<S: Signer> Worker<S> {
         }
         let synced = rustix::fs::syncfs(&self.storage).map_err(std::io::Error::from);
         match synced {
-            Ok(()) => signed.into_iter().for_each(|(id, steps)| self.tell(id, steps)),
+            Ok(()) => signed.into_iter().for_each(|(id, urgency, steps)| self.tell(id, urgency, steps)),
             Err(error) => {
                 tracing::error!(%error, "cannot sync the storage");
                 let error = WriteError::Unconfirmed(Arc::new(error));
-                for (id, steps) in signed {
+                for (id, _, steps) in signed {
                     self.keep_unsigned(id, steps, &error);
                 }
             }
@@ -165,9 +166,9 @@ impl<S: Signer> Worker<S> {
     }
 
     /// Announces, then tells the view, then the callers.
-    fn tell(&mut self, id: RepoId, steps: Vec<(Step, Reply)>) {
+    fn tell(&mut self, id: RepoId, urgency: Urgency, steps: Vec<(Step, Reply)>) {
         let earlier = self.ledgers.get_mut(&id).map(Ledger::confirmed).unwrap_or_default();
-        (self.announce)(id);
+        (self.announce)(id, if earlier.is_empty() { urgency } else { Urgency::Now });
         for written in &earlier {
             (self.written)(written);
         }
@@ -200,7 +201,7 @@ impl<S: Signer> Worker<S> {
             } else if let Err(error) = rustix::fs::syncfs(&self.storage) {
                 tracing::warn!(ledger = %id, %error, "stored operations still cannot be synced");
             } else {
-                self.tell(id, Vec::new());
+                self.tell(id, Urgency::Now, Vec::new());
             }
         }
     }
