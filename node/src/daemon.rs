@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use cobs::adapter::profile::NodeHome;
@@ -148,7 +148,8 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         follower,
         claims,
         replication,
-        probe: Mutex::new(probe),
+        probe: Mutex::new((probe, None)),
+        capacity_changed: Notify::new(),
         changes: broadcast::channel(CHANGES_MAX).0,
         started: Instant::now(),
         runtime,

@@ -16,6 +16,7 @@ pub mod follower;
 pub mod link;
 pub mod logging;
 pub mod node;
+pub mod offers;
 pub mod ops;
 pub mod pairing;
 pub mod peering;

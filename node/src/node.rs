@@ -1,12 +1,12 @@
 //! The node: what its threads and tasks share, and how the claim machine's effects are carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::writer::{Draft, Urgency, WriteError, WriterHandle, Written};
@@ -22,6 +22,7 @@ use crate::claims::Claims;
 use crate::config::Config;
 use crate::follower::{Ask, Follower, Seen};
 use crate::link::Link;
+use crate::offers::Offers;
 use crate::replication::Replication;
 use crate::runs::{Runs, prepare};
 use crate::store::peers::{Grant, Peer, Standing};
@@ -30,39 +31,6 @@ use crate::store::view::View;
 
 /// Changes of jobs that a slow listener may lag behind before it reads the view anew.
 pub const CHANGES_MAX: usize = 4096;
-/// A peer's capacity older than this is unknown.
-pub const CAPACITY_FRESH: Duration = Duration::from_secs(15);
-
-/// What is known of a peer in this life of the daemon.
-#[derive(Clone, Debug)]
-pub struct PeerNow {
-    /// What it offers.
-    pub capacity: Capacity,
-    /// Whether it takes our jobs.
-    pub admits: bool,
-    /// When it said so.
-    pub at: Instant,
-    /// What was granted to it in root operations since.
-    pub granted_since: u32,
-}
-
-/// A slot of this node that a root operation takes which is still on its way into the ledger.
-pub struct Promise(Arc<AtomicU32>);
-
-impl Promise {
-    /// Takes it until this is dropped.
-    pub fn new(promised: &Arc<AtomicU32>) -> Self {
-        promised.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(promised))
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The node. Everything that acts holds it by `Arc`.
 pub struct Node {
     /// Its key.
@@ -91,8 +59,8 @@ pub struct Node {
     pub runs: Arc<Runs>,
     /// The embedded Radicle node.
     pub replication: Replication,
-    /// The capacity probe.
-    pub probe: Mutex<Probe>,
+    /// The capacity probe, and what it said last.
+    pub probe: Mutex<(Probe, Option<(Instant, Capacity)>)>,
     /// Jobs as they change.
     pub changes: broadcast::Sender<JobId>,
     /// When the daemon started.
@@ -110,7 +78,9 @@ pub struct Node {
     pub(crate) settled_sources: Mutex<BTreeSet<(RepoId, JobId)>>,
     /// Slots of this node that root operations take which are still on their way into the ledger.
     pub(crate) promised: Arc<AtomicU32>,
-    pub(crate) peers_now: Mutex<BTreeMap<NodeId, PeerNow>>,
+    pub(crate) peers_now: Offers,
+    /// Wakes who tells peers what this node offers.
+    pub(crate) capacity_changed: Notify,
     /// Reports that are being brought home, or are here.
     pub(crate) collecting: Mutex<BTreeSet<(JobId, cobs::id::Token)>>,
     /// Jobs whose logs or artifacts are still on a peer.
@@ -166,24 +136,8 @@ impl Node {
         if *node == self.id {
             return self.own_alias.clone();
         }
-        self.no_longer_granted(&seen.job);
-        if seen.job.holder().is_some_and(|(token, own)| own.node == self.id && seen.job.dones.contains_key(&token)) {
-            self.capacity_changed.notify_one();
-        }
         let alias = self.state.peer(node).ok().flatten().and_then(|peer| peer.alias);
         alias.unwrap_or_else(|| node.to_string().chars().take(12).collect())
-    }
-
-    /// What a peer said of itself lately.
-    pub fn peer_now(&self, node: &NodeId) -> Option<PeerNow> {
-        let peers = self.peers_now.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.get(node).filter(|now| now.at.elapsed() < CAPACITY_FRESH).cloned()
-    }
-
-    /// What this node offers now. Blocks for a moment.
-    pub fn capacity(&self) -> Capacity {
-        let slots_used = self.claims.machine().slots_used();
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner).sample(slots_used, self.runs.root())
     }
 
     /// Notes or clears what is wrong.
@@ -212,6 +166,10 @@ impl Node {
             never_confirm,
         };
         self.claims.send(Event::Job(Box::new(event)));
+        self.no_longer_granted(&seen.job);
+        if seen.job.holder().is_some_and(|(token, own)| own.node == self.id && seen.job.dones.contains_key(&token)) {
+            self.capacity_changed.notify_one();
+        }
         crate::collect::after(self, &seen.job);
         if let Some(source) =
             seen.job.create.spec.source.filter(|_| seen.job.author == self.id && seen.job.settled.is_some())
@@ -235,13 +193,12 @@ impl Node {
     /// Carries out an effect of the machine without blocking its thread. What comes back is the next event.
     pub fn execute(self: &Arc<Self>, effect: Effect) -> Option<Event> {
         match effect {
-                    node.capacity_changed.notify_one();
             Effect::Sign { job, kind, action, why } => {
                 tracing::debug!(%job, action = action.name(), why, "signs");
                 let Some(ledger) = self.ledger_of(job) else { return Some(Event::NotSigned { job, kind }) };
                 let node = Arc::clone(self);
                 let reply = move |result: Result<Written, WriteError>| node.signed(ledger, job, kind, result);
-                let draft = Draft::Append { ledger, job, action };
+                let draft = Draft::Append { ledger, job, urgency: self.urgency(job, &action), action };
                 self.writer.submit(draft, Box::new(reply));
                 None
             }
@@ -278,6 +235,7 @@ impl Node {
                 self.block(move |node| {
                     node.runs.start(run, deadline, &node.claims);
                     node.changes.send(run.job).ok();
+                    node.capacity_changed.notify_one();
                 });
                 None
             }
@@ -294,6 +252,12 @@ impl Node {
                 None
             }
         }
+    }
+
+    /// A settle of an own job is awaited by nobody else, and its fetch would be in the way of the next grant's.
+    fn urgency(&self, job: JobId, action: &Action) -> Urgency {
+        let own = || self.known_job(job).is_some_and(|job| job.author == self.id);
+        if matches!(action, Action::Settle(_)) && own() { Urgency::Soon } else { Urgency::Now }
     }
 
     /// The writer's word on an operation of the machine: the job is read again, and only then is the machine told.

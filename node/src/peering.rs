@@ -2,8 +2,8 @@
 //! whose key was proved; what it may have is this node's policy and the job's privacy.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -24,7 +24,7 @@ use scheduler::machine::Event;
 use scheduler::machine::wire::Message;
 
 use crate::link::{Caller, Urgent};
-use crate::node::{Node, PeerNow};
+use crate::node::Node;
 use crate::ops::Follow;
 use crate::ops::error::{Code, Error};
 use crate::store::peers::Grant;
@@ -39,6 +39,8 @@ const CONTENT_TIMEOUT: Duration = Duration::from_secs(15);
 const WRITE_CHUNKS_MAX: usize = 32;
 /// The longest pause in content that is there already.
 const CONTENT_IDLE: Duration = Duration::from_secs(30);
+/// After a change of this node's capacity, before it is told: changes come in bursts.
+pub const CAPACITY_PAUSE: Duration = Duration::from_millis(20);
 /// Between two tellings of this node's capacity.
 pub const CAPACITY_PERIOD: Duration = Duration::from_secs(5);
 
@@ -103,8 +105,7 @@ async fn capacity(
     if offer.capacity.node != from {
         return Err(Error::new(Code::BadRequest, "the capacity is of another node").into());
     }
-    let now = PeerNow { capacity: offer.capacity, admits: offer.admits, at: Instant::now(), granted_since: 0 };
-    node.peers_now.lock().unwrap_or_else(PoisonError::into_inner).insert(from, now);
+    node.peer_offers(from, offer.capacity, offer.admits);
     Ok(StatusCode::NO_CONTENT)
 }
 

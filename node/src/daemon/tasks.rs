@@ -39,7 +39,11 @@ pub fn spawn(node: &Arc<Node>, stop: &CancellationToken) {
 async fn capacity(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(peering::CAPACITY_PERIOD);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // so that peers grant what has become free, and not what is taken
+            () = node.capacity_changed.notified() => tokio::time::sleep(peering::CAPACITY_PAUSE).await,
+        }
         peering::tell_capacity(&node, None).await;
     }
 }

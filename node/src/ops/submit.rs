@@ -1,8 +1,8 @@
 //! Submitting a job: checked, placed, written once for each idempotency key, durable before the answer.
 
 use std::path::{Component, Path};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +20,8 @@ use super::types::{FirstGrant, Submit, Submitted};
 use super::{Caller, Scope};
 use crate::clock::unix_now;
 use crate::config::RootGrant as GrantPolicy;
-use crate::node::{Node, Promise};
+use crate::node::Node;
+use crate::offers::{PeerNow, Promise};
 use crate::source::{self, Resolved};
 use crate::store::idempotency::{IdempotencyKey, Request, Reservation, ScopedKey};
 use crate::store::peers::{Grant, Standing};
@@ -191,7 +192,7 @@ impl Node {
         })?;
         let allowed = first_grant == FirstGrant::Auto && self.config.scheduler.root_grant != GrantPolicy::Never;
         let grant = choice.grant.filter(|_| allowed && arbiter == self.id).map(|(node, kind)| {
-            self.granted_to(&node);
+            self.granted_to(&node, &nonce);
             RootGrant { node, kind, lease_ms: self.config.scheduler.lease_ms }
         });
         let arbiters = vec![arbiter];
@@ -241,24 +242,12 @@ impl Node {
                 Some(_) if linked.contains(&node) => Reachable::Linked,
                 Some(_) | None => Reachable::Away,
             };
-            let capacity = now.map(|now| {
-                let mut capacity = now.capacity;
-                capacity.slots_used = capacity.slots_used.saturating_add(now.granted_since);
-                capacity
-            });
+            let capacity = now.map(PeerNow::left);
             let labels = capacity.as_ref().map(|capacity| capacity.labels.clone()).unwrap_or_default();
             let alias = peer.alias.unwrap_or_else(|| node.to_string());
             candidates.push(Candidate { node, alias, labels, capacity, reachable });
         }
         Ok(candidates)
-    }
-
-    /// Counts a grant against a peer's last known capacity, until it tells a newer one.
-    fn granted_to(&self, node: &NodeId) {
-        let mut peers = self.peers_now.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(now) = peers.get_mut(node) {
-            now.granted_since += 1;
-        }
     }
 
     /// Whether a job's end is known, and since when: what an idempotency key outlives.
