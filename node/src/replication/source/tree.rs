@@ -21,11 +21,66 @@ pub fn export_tree(home: &NodeHome, rid: RepoId, commit: CommitId, into: &Path) 
     let existed = into.exists();
     require_empty(into)?;
     fs::create_dir_all(into).map_err(|source| SourceError::Io { action: "create", path: into.to_owned(), source })?;
-    let written = write(repository.backend.path(), commit, into);
+    let written = match write_small(&repository.backend, commit, into) {
+        Ok(true) => Ok(()),
+        Ok(false) => write(repository.backend.path(), commit, into),
+        Err(source) => Err(SourceError::Read { what: format!("commit {commit}"), source }),
+    };
     if written.is_err() {
         clear(into, existed);
     }
     written
+}
+
+/// Most entries, and bytes of files, of a tree that is written in this process.
+const SMALL_ENTRIES_MAX: usize = 500;
+const SMALL_BYTES_MAX: usize = 16 << 20;
+/// Settings that a person's or the machine's git configuration must not decide; they are not left in the work tree.
+const SETTINGS: [(&str, &str); 2] = [("core.autocrlf", "false"), ("core.attributesFile", "/dev/null")];
+
+/// As [`write()`] without a process: five of them cost more than a small tree. False, and nothing written, for a large
+/// one, whose objects git copies as they are packed.
+fn write_small(storage: &git2::Repository, commit: CommitId, into: &Path) -> Result<bool, git2::Error> {
+    let id: git2::Oid = commit.0.into();
+    if !is_small(storage, &storage.find_commit(id)?.tree()?)? {
+        return Ok(false);
+    }
+    let mut options = git2::RepositoryInitOptions::new();
+    let target = git2::Repository::init_opts(into, options.external_template(false).initial_head("main"))?;
+    let mut pack = storage.packbuilder()?;
+    pack.insert_commit(id)?;
+    pack.write(&target.path().join("objects/pack"), 0)?;
+    let io = |error: std::io::Error| git2::Error::from_str(&error.to_string());
+    fs::write(target.path().join("shallow"), format!("{commit}\n")).map_err(io)?;
+    // opened anew it knows the pack
+    let target = git2::Repository::open(into)?;
+    let mut config = target.config()?.open_level(git2::ConfigLevel::Local)?;
+    for (name, value) in SETTINGS {
+        config.set_str(name, value)?;
+    }
+    target.set_head_detached(id)?;
+    target.checkout_head(Some(git2::build::CheckoutBuilder::new().force()))?;
+    SETTINGS.iter().try_for_each(|(name, _)| config.remove(name))?;
+    Ok(true)
+}
+
+fn is_small(storage: &git2::Repository, tree: &git2::Tree<'_>) -> Result<bool, git2::Error> {
+    let (mut entries, mut bytes, objects) = (0, 0, storage.odb()?);
+    let walked = tree.walk(git2::TreeWalkMode::PreOrder, |_, entry| {
+        entries += 1;
+        if entry.kind() == Some(git2::ObjectType::Blob) {
+            bytes += objects.read_header(entry.id()).map_or(SMALL_BYTES_MAX, |(size, _)| size);
+        }
+        match entries > SMALL_ENTRIES_MAX || bytes > SMALL_BYTES_MAX {
+            true => git2::TreeWalkResult::Abort,
+            false => git2::TreeWalkResult::Ok,
+        }
+    });
+    match walked {
+        Ok(()) => Ok(true),
+        Err(error) if error.code() == git2::ErrorCode::User => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn write(storage: &Path, commit: CommitId, into: &Path) -> Result<(), SourceError> {
@@ -53,5 +108,79 @@ fn clear(into: &Path, existed: bool) {
     let removed = fs::remove_dir_all(into).and_then(|()| if existed { fs::create_dir(into) } else { Ok(()) });
     if let Err(error) = removed {
         tracing::warn!(path = %into.display(), %error, "cannot clear a torn work tree");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    fn git(directory: &Path, words: &[&str]) -> String {
+        let who = ["-c", "user.name=T", "-c", "user.email=t@example.org"];
+        let output = Command::new("git").arg("-C").arg(directory).args(who).args(words).output().unwrap();
+        assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Every file with its mode and content, and what git says of the whole.
+    fn state(tree: &Path) -> Vec<String> {
+        let listed = git(tree, &["ls-files", "--stage"]);
+        let files = git(tree, &["ls-files"]);
+        let files = files.lines().map(|name| {
+            let path = tree.join(name);
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let content = if meta.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            format!("{name} {:o} {:?} {content:?}", meta.permissions().mode(), fs::read_link(&path).ok())
+        });
+        let words = [&["status", "--porcelain"][..], &["rev-list", "HEAD"], &["fsck"], &["for-each-ref"]];
+        let mut settings: Vec<String> = git(tree, &["config", "-l", "--local"]).lines().map(str::to_owned).collect();
+        settings.sort();
+        files.chain(words.iter().map(|words| git(tree, words))).chain(settings).chain([listed]).collect()
+    }
+
+    /// A small tree written here is the one that git writes: modes, links, line ends, submodules, history.
+    #[test]
+    fn a_small_tree_is_as_git_writes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let person = directory.path().join("person");
+        fs::create_dir_all(person.join("deep/er")).unwrap();
+        git(&person, &["init", "-q", "-b", "main"]);
+        git(&person, &["commit", "-q", "--allow-empty", "-m", "before"]);
+        fs::write(person.join(".gitattributes"), "*.bat text eol=crlf\n").unwrap();
+        fs::write(person.join("run.bat"), "one\r\ntwo\r\n").unwrap();
+        fs::write(person.join("deep/er/bytes"), [0, 255, 10, 13, 10]).unwrap();
+        fs::write(person.join("empty"), "").unwrap();
+        fs::write(person.join("run.sh"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(person.join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("deep/er", person.join("link")).unwrap();
+        git(&person, &["add", "-A"]);
+        let module = format!("160000,{},module", git(&person, &["rev-parse", "HEAD"]));
+        git(&person, &["update-index", "--add", "--cacheinfo", &module]);
+        git(&person, &["commit", "-q", "-m", "all"]);
+        let commit: CommitId = git(&person, &["rev-parse", "HEAD"]).parse().unwrap();
+
+        let (small, large) = (directory.path().join("small"), directory.path().join("large"));
+        fs::create_dir(&small).unwrap();
+        fs::create_dir(&large).unwrap();
+        let storage = git2::Repository::open(&person).unwrap();
+        assert!(write_small(&storage, commit, &small).unwrap());
+        write(&person.join(".git"), commit, &large).unwrap();
+        for (small, large) in state(&small).iter().zip(state(&large)) {
+            assert_eq!(*small, large);
+        }
+        assert_eq!(state(&small).len(), state(&large).len());
+
+        for number in 0..=SMALL_ENTRIES_MAX {
+            fs::write(person.join(number.to_string()), "").unwrap();
+        }
+        git(&person, &["add", "-A"]);
+        git(&person, &["commit", "-q", "-m", "many"]);
+        let many: CommitId = git(&person, &["rev-parse", "HEAD"]).parse().unwrap();
+        let none = directory.path().join("none");
+        assert!(!write_small(&storage, many, &none).unwrap());
+        assert!(!none.exists());
     }
 }
