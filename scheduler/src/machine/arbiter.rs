@@ -3,6 +3,8 @@
 //! Hand-overs are not carried out yet: in a later epoch than the first it neither grants nor confirms nor calls a run
 //! lost, since it may not know every grant of the arbiter before it, and settles only what is reported or cancelled.
 
+use std::collections::BTreeSet;
+
 use cobs::id::{Epoch, JobId, NodeId, Seq, Term, Token};
 use cobs::job::action::{Action, Grant, GrantKind, Settle};
 use cobs::job::outcome::{RunOutcome, Settlement};
@@ -73,17 +75,18 @@ impl Machine {
         }
     }
 
-    /// Grants a waiting job to the best offer, BID_WINDOW after the first one.
+    /// Grants a waiting job to the best offer: BID_WINDOW after the first one, or once no other worker is left to bid.
     fn grant_queued(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if is_overdue(entry, now) {
             settle(entry, Settlement::Expired, "it did not start in time", effects);
             return;
         }
-        let others = entry.job.create.workers.iter().any(|worker| *worker != self.node);
+        let bidders: BTreeSet<NodeId> = entry.job.standing_bids().map(|(node, _)| node).collect();
+        let all_bid = entry.job.create.workers.iter().all(|worker| *worker == self.node || bidders.contains(worker));
         let window_over = entry.first_bid_at.is_some_and(|at| at + self.settings.bid_window <= now);
         let alone_long_enough = entry.queued_since + self.settings.own_bid_wait <= now;
-        if others && !window_over && (entry.first_bid_at.is_some() || !alone_long_enough) {
+        if !all_bid && !window_over && (entry.first_bid_at.is_some() || !alone_long_enough) {
             return;
         }
         if let Some((node, score)) = self.best_offer(id, None, now) {

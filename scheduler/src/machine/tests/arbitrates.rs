@@ -30,7 +30,7 @@ fn a_node_alone_grants_to_itself_runs_and_settles() {
 #[test]
 fn an_arbiter_grants_to_the_best_bid_after_its_window() {
     let mut desk = Desk::new(1, 1);
-    desk.submit(1, 1, content(1, &[2, 3], None));
+    desk.submit(1, 1, content(1, &[2, 3, 4], None));
     desk.write(node(2), job_id(1), bid(400));
     assert!(grants(&desk.pass(20)).is_empty());
     desk.write(node(3), job_id(1), bid(600));
@@ -38,6 +38,14 @@ fn an_arbiter_grants_to_the_best_bid_after_its_window() {
     assert_eq!(desk.ask(3, FIRST), CONFIRMED);
     desk.write(node(3), job_id(1), done(FIRST, RunOutcome::Exited { code: 0 }));
     assert!(matches!(desk.settled(1), Some(Settlement::Result { .. })));
+}
+
+#[test]
+fn an_arbiter_waits_for_no_bid_when_each_worker_has_bid() {
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], None));
+    assert!(grants(&desk.write(node(2), job_id(1), bid(400))).is_empty());
+    assert_eq!(grants(&desk.write(node(3), job_id(1), bid(600))), [(node(3), GrantKind::Leased)]);
 }
 
 #[test]
@@ -123,8 +131,7 @@ fn a_node_that_was_passed_over_is_granted_again_once_it_is_heard() {
     let mut desk = Desk::new(1, 1);
     desk.submit(1, 1, content(1, &[2, 3], None));
     desk.write(node(2), job_id(1), bid(900));
-    desk.write(node(3), job_id(1), bid(100));
-    assert_eq!(grants(&desk.pass(50)), [(node(2), GrantKind::Leased)]);
+    assert_eq!(grants(&desk.write(node(3), job_id(1), bid(100))), [(node(2), GrantKind::Leased)]);
     desk.pass(10_000);
     assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST })), [(node(3), GrantKind::Leased)]);
     // node 3 is silent as well, and node 2 stays passed over
