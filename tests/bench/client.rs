@@ -62,6 +62,8 @@ impl Connection {
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body)))?;
         let answer = async {
+            // the last byte of an answer may be here before the connection is free again
+            self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
             let status = response.status();
             Ok::<(StatusCode, Bytes), hyper::Error>((status, response.into_body().collect().await?.to_bytes()))

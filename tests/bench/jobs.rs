@@ -30,8 +30,6 @@ const ARTIFACT_BYTES: usize = 100_000_000;
 const ARTIFACTS: usize = 20;
 /// Starts of a sandbox.
 const STARTS: usize = 30;
-/// How long the arbiter waits for better bids: part of the design, and no cost.
-const BID_WINDOW_MS: f64 = 50.0;
 
 /// Two paired machines and a source that both have.
 pub struct Pair {
@@ -119,9 +117,9 @@ impl Pair {
             add(Row::median(Area::Jobs, &format!("submit to settled, {how}"), &of(|times| times.settled)));
         }
         let bids = self.bid_to_grant(&times[1])?;
-        let row = Row::median(Area::Jobs, "bid signed to grant seen by the worker, less the bid window", &bids);
+        let row = Row::median(Area::Jobs, "bid signed to grant seen by the worker", &bids);
         add(row.target(Target::AtMost(120.0)));
-        add(Row::p95(Area::Jobs, "bid signed to grant seen, less the bid window, p95", &bids));
+        add(Row::p95(Area::Jobs, "bid signed to grant seen by the worker, p95", &bids));
         Ok(())
     }
 
@@ -132,7 +130,7 @@ impl Pair {
             let bid = signs.iter().find(|event| event["job"] == times.job && event["action"] == "bid");
             let grant = seen.iter().find(|event| event["job"] == times.job && event["token"].is_string());
             let (bid, grant) = bid.zip(grant).ok_or("the worker's log lacks a bid or a grant")?;
-            Ok((moment(grant)? - moment(bid)?) - BID_WINDOW_MS)
+            Ok(moment(grant)? - moment(bid)?)
         };
         times.iter().map(between).collect()
     }

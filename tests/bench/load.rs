@@ -47,7 +47,8 @@ pub async fn measure(pair: &Pair, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<
         looks.tick().await;
         let mut target = "/v1/jobs?status=settled&limit=500".to_owned();
         loop {
-            let page: Page<JobSummary> = connection.get(&target).await?;
+            let page = connection.get(&target).await;
+            let page: Page<JobSummary> = page.map_err(|error| format!("{target}: {error}"))?;
             for job in &page.items {
                 left.remove(&job.id);
             }
@@ -58,7 +59,8 @@ pub async fn measure(pair: &Pair, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<
     let seconds = begun.elapsed().as_secs_f64();
     let mut once = 0_u32;
     for job in &jobs {
-        let view: JobView = connection.get(&format!("/v1/jobs/{job}")).await?;
+        let view = connection.get(&format!("/v1/jobs/{job}")).await;
+        let view: JobView = view.map_err(|error| format!("job {job}: {error}"))?;
         let ran = view.state.dones.values().filter(|report| report.outcome != RunOutcome::Released).count();
         once += u32::from(view.exit_code == Some(0) && view.state.other_settles.is_empty() && ran == 1);
     }
