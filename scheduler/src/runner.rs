@@ -36,6 +36,7 @@ use self::finished::Finished;
 use self::request::{RequestError, RunRequest};
 use self::run::{Adopted, Run, RunError};
 
+pub use self::artifacts::{ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX};
 pub use self::init::sandbox_init;
 pub use self::supervisor::supervise;
 pub use self::talk::{Phase, Status, StopReason};

@@ -1,7 +1,7 @@
 //! The verbs of `rhizome job` that look at jobs and end them.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use cobs::digest::Digest;
 use futures::{StreamExt, TryStreamExt};
@@ -150,12 +150,10 @@ async fn artifacts(client: &Client, options: ArtifactsOptions, format: Format) -
 
 /// A path that another machine named, as one below a directory of ours.
 pub(crate) fn inside(path: &str) -> Result<&Path, Error> {
-    let path = Path::new(path);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if plain && path.file_name().is_some() {
-        return Ok(path);
+    if crate::collect::is_inside(path) {
+        return Ok(Path::new(path));
     }
-    Err(Error::new(Code::PathEscapes, format!("the artifact's path {} leaves the directory", path.display())))
+    Err(Error::new(Code::PathEscapes, format!("the artifact's path {path} leaves the directory")))
 }
 
 /// Fetches beside its place and moves it there once its digest is right.

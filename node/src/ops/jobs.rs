@@ -242,8 +242,7 @@ impl Node {
         self.bring(&job, report, list).await?;
         let path = self.blob_of(&job, list);
         let bytes = std::fs::read(path).map_err(|error| storage(&error))?;
-        let manifest: scheduler::runner::finished::Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Code::Gone, format!("the list of artifacts cannot be read: {error}")))?;
+        let manifest = crate::collect::parse(&bytes)?;
         let file = |artifact: scheduler::runner::finished::Artifact| Artifact {
             path: artifact.path,
             digest: artifact.blob.digest,

@@ -1,6 +1,5 @@
 //! Submitting a job: checked, placed, written once for each idempotency key, durable before the answer.
 
-use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +12,7 @@ use cobs::job::action::{Action, ActionError, Create, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
 use scheduler::place::choice::{Candidate, Reachable, Wish, choose};
+use scheduler::runner::request::stays_below;
 
 use super::error::{Code, Error};
 use super::jobs::storage;
@@ -295,7 +295,7 @@ fn check(submit: &Submit) -> Result<(), Error> {
     let artifacts = submit.artifacts.iter().map(|pattern| ("artifact pattern", pattern.as_str()));
     let directory = submit.working_directory.iter().map(|path| ("working directory", path.as_str()));
     for (what, path) in inputs.chain(artifacts).chain(directory) {
-        if leaves(path) {
+        if !stays_below(path) {
             return Err(Error::new(Code::PathEscapes, format!("the {what} '{path}' leaves the work tree"))
                 .hint("give a path below the work tree, without '..' and without a leading '/'"));
         }
@@ -310,12 +310,6 @@ fn check(submit: &Submit) -> Result<(), Error> {
             .hint("leave out the node, or the privacy"));
     }
     Ok(())
-}
-
-fn leaves(path: &str) -> bool {
-    path.is_empty()
-        || path.contains('\0')
-        || Path::new(path).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn scoped_key(caller: &Caller, key: &str) -> Result<ScopedKey, Error> {

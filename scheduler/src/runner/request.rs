@@ -233,7 +233,7 @@ pub(crate) fn artifact_patterns(patterns: &[String]) -> Result<GlobSet, RequestE
 }
 
 /// Whether `path` stays below the directory it is relative to.
-pub(crate) fn stays_below(path: &str) -> bool {
+pub fn stays_below(path: &str) -> bool {
     let clean = !path.is_empty() && !path.contains('\0');
     clean && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
