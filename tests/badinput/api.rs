@@ -26,6 +26,12 @@ const BODIES: &[(&str, u16, &str, &[&str])] = &[
         "infeasible",
         &["the memory limit of 999999999999999 is beyond"],
     ),
+    (
+        r#"{"command":["true"],"inputs":[{"path":"in","size":1,"digest":"0000000000000000000000000000000000000000000000000000000000000000"}]}"#,
+        400,
+        "bad_request",
+        &["the input 'in' is not here", "upload it first"],
+    ),
     (r#"{"command":["true"],"environment":{"A=B":"x"}}"#, 400, "bad_request", &["'A=B' is no name"]),
     (
         r#"{"command":["true"],"source":{"type":"repository","repo":"rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5"}}"#,

@@ -75,6 +75,21 @@ impl Node {
         Err(Error::new(Code::Busy, "another call with this idempotency key is still under way").retry_after_ms(1_000))
     }
 
+    /// Workers have inputs from this node, so it must have them first.
+    fn check_inputs(&self, submit: &Submit) -> Result<(), Error> {
+        for input in &submit.inputs {
+            let size = std::fs::metadata(self.blobs.path(input.digest)).map(|file| file.len());
+            if size.as_ref().ok() != Some(&input.size) {
+                let words = match size {
+                    Ok(size) => format!("the input '{}' has {size} bytes here, not {}", input.path, input.size),
+                    Err(_) => format!("the input '{}' is not here: no blob {}", input.path, input.digest),
+                };
+                return Err(Error::new(Code::BadRequest, words).hint("upload it first, as rhizome run --input does"));
+            }
+        }
+        Ok(())
+    }
+
     async fn submit_under(
         self: &Arc<Self>,
         caller: &Caller,
@@ -142,6 +157,7 @@ impl Node {
     }
 
     async fn submit_with(self: &Arc<Self>, caller: &Caller, submit: Submit, nonce: String) -> Result<Submitted, Error> {
+        self.check_inputs(&submit)?;
         let ledger = submit.ledger.map_or_else(|| self.default_ledger(), Ok)?;
         let resolved = match submit.source.clone() {
             Some(wanted) => {
