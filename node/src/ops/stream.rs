@@ -221,8 +221,8 @@ impl Follower {
         let same_token = self.last.as_ref().is_some_and(|last| last.token == holder.map(|(token, _)| token));
         let status = match running {
             Some(word) => word.to_owned(),
-            // the history knows no `running`: what was told of this token stands
-            None if granted && was_running && same_token => "running".to_owned(),
+            // the history knows no `running`: what was told of this token stands, and a log shows that it ran
+            None if granted && (was_running && same_token || self.offset > 0) => "running".to_owned(),
             None => word.unwrap_or_default(),
         };
         let status = StreamStatus {
