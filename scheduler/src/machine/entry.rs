@@ -274,23 +274,28 @@ impl Entry {
                 (None, None) => "waits for a grant".into(),
             },
             Status::Queued if arbiter != me && self.job.create.workers.contains(&me) => {
-                format!("waits for a grant by its arbiter {arbiter}; here {}", verdict_words(verdict))
+                format!("waits for a grant by its arbiter {arbiter}; here {}", self.here(me, verdict))
             }
             Status::Queued if arbiter != me => format!("waits for a grant by its arbiter {arbiter}"),
             Status::Queued => {
                 let bids = self.job.standing_bids().count();
                 let workers = self.job.create.workers.len();
-                format!("waits for a bid: {bids} of {workers} workers have bid; here {}", verdict_words(verdict))
+                format!("waits for a bid: {bids} of {workers} workers have bid; here {}", self.here(me, verdict))
             }
         }
     }
-}
 
-fn verdict_words(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Feasible { score, .. } => format!("it can run (score {score})"),
-        Verdict::Busy { reason } => reason.clone(),
-        Verdict::Infeasible { reasons } => format!("it cannot run: {}", reasons.join("; ")),
+    /// How this node stands to a job that waits.
+    fn here(&self, me: NodeId, verdict: &Verdict) -> String {
+        let offered = self.job.standing_bids().any(|(node, _)| node == me);
+        match verdict {
+            Verdict::Feasible { .. } if self.bid_after.is_some() && !offered => {
+                "it was given back, and is offered again after a pause".into()
+            }
+            Verdict::Feasible { score, .. } => format!("it can run (score {score})"),
+            Verdict::Busy { reason } => reason.clone(),
+            Verdict::Infeasible { reasons } => format!("it cannot run: {}", reasons.join("; ")),
+        }
     }
 }
 
