@@ -31,6 +31,7 @@ use crate::store::view::View;
 
 /// Changes of jobs that a slow listener may lag behind before it reads the view anew.
 pub const CHANGES_MAX: usize = 4096;
+
 /// The node. Everything that acts holds it by `Arc`.
 pub struct Node {
     /// Its key.
@@ -263,7 +264,10 @@ impl Node {
     /// The writer's word on an operation of the machine: the job is read again, and only then is the machine told.
     fn signed(self: &Arc<Self>, ledger: RepoId, job: JobId, kind: Asked, result: Result<Written, WriteError>) {
         let event = match result {
-            Ok(_) => Event::Signed { job, kind },
+            Ok(_) => {
+                self.problem("ledger", None);
+                Event::Signed { job, kind }
+            }
             Err(error) => {
                 tracing::warn!(%job, ?kind, %error, "operation not written");
                 self.problem("ledger", Some(crate::runs::chain(&error)));
