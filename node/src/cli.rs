@@ -36,8 +36,8 @@ use self::output::Format;
 use crate::demo;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
-    ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, TokenCreate, TokenCreated,
-    TokenInfo,
+    AuditEntry, ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, 
+    TokenCreate, TokenCreated, TokenInfo,
 };
 use crate::setup::Place;
 
@@ -130,6 +130,10 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Join(options) => join(&client, place, options, format).await?,
         Verb::Peers { verb } => peers(&client, verb.unwrap_or(PeersVerb::List), format).await?,
         Verb::Token { verb } => token(&client, verb, format).await?,
+        Verb::Audit(options) => {
+            let target = format!("/v1/audit?limit={}", options.limit);
+            format.print(&client.get::<Vec<AuditEntry>>(&target).await?, |entries| show::audit(entries))?;
+        }
         Verb::Config { verb: ConfigVerb::Show } => {
             format.print(&client.get::<Vec<ConfigValue>>("/v1/config").await?, |values| show::config(values))?;
         }

@@ -1,6 +1,7 @@
-//! The operations of a node, once. REST, WebSocket and the command line are spellings of them; scope, idempotency and
-//! error codes are decided here.
+//! The operations of a node, once. REST, WebSocket and the command line are spellings of them; scope, idempotency,
+//! error codes, audit and metrics are decided here.
 
+mod audit;
 pub mod error;
 pub mod health;
 pub mod jobs;
@@ -15,6 +16,7 @@ pub mod upload;
 
 use std::collections::BTreeSet;
 
+pub(crate) use self::audit::{Ended, Kind, Record};
 pub use crate::store::tokens::Scope;
 
 /// Whether a log is read to its present end, or to the end of its run.

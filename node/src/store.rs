@@ -3,6 +3,7 @@
 //! The only module that names `redb`. Everything here blocks: call it from a thread that may. It must not know
 //! jobs beyond the row by which they are listed, nor the network.
 
+pub mod audit;
 pub mod claims;
 pub mod idempotency;
 pub mod invitations;

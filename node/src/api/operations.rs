@@ -11,11 +11,11 @@ use futures::stream::BoxStream;
 use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::types::{
-    Artifact, Artifacts, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation, Invite, JobQuery, JobSummary,
-    JobView, Join, Joined, LogPiece, Peer, PeerChange, Pod, StreamMessage, Submit, Submitted, TokenCreate,
-    TokenCreated, TokenInfo, Uploaded,
+    Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
+    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, Pod, StreamMessage,
+    Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
 };
-use crate::ops::{Caller, Follow};
+use crate::ops::{Caller, Ended as _, Follow, Kind, Record};
 
 /// The messages of one stream.
 pub type Messages = BoxStream<'static, StreamMessage>;
@@ -26,7 +26,7 @@ pub type Content = (Artifact, BoxStream<'static, std::io::Result<Bytes>>);
 /// The content of an upload.
 pub type Upload = BoxStream<'static, Result<Bytes, Error>>;
 
-/// Hands every operation to the macro named.
+/// Hands every operation to the macro named. One that changes something says after `=>` what it was about, for the audit.
 macro_rules! each_operation {
     ($then:ident $($of:ty)?) => {
         $then! { $($of)?;
@@ -37,9 +37,11 @@ macro_rules! each_operation {
             /// The runs of this node.
             pods() -> Result<Vec<Pod>, Error>;
             /// A new job, durable when it answers.
-            submit(idempotency_key: Option<String>, submit: Submit) -> Result<Submitted, Error>;
+            submit(idempotency_key: Option<String>, submit: Submit) -> Result<Submitted, Error>
+                => |submitted| submitted.id.to_string();
             /// Ends a run of this node.
-            evict(evict: Evict) -> Result<JobSummary, Error>;
+            evict(evict: Evict) -> Result<JobSummary, Error>
+                => |job| job.id.to_string();
             /// A page of jobs, as JSON.
             list_jobs(query: JobQuery) -> Result<Bytes, Error>;
             /// One job, by its id or a unique prefix.
@@ -47,7 +49,8 @@ macro_rules! each_operation {
             /// Who could run it, and why or why not.
             explain(id: &str) -> Result<Explain, Error>;
             /// Asks for the end of a job.
-            cancel(id: &str, request: CancelRequest) -> Result<JobView, Error>;
+            cancel(id: &str, request: CancelRequest) -> Result<JobView, Error>
+                => |job| job.summary.id.to_string();
             /// The log of a job from a byte offset on.
             logs(id: &str, offset: u64, follow: Follow) -> Result<Pieces, Error>;
             /// All that happens to a job, after the sequence number `since`.
@@ -57,31 +60,40 @@ macro_rules! each_operation {
             /// One of them.
             artifact(id: &str, path: &str) -> Result<Content, Error>;
             /// Keeps an input file.
-            upload(body: Upload) -> Result<Uploaded, Error>;
+            upload(body: Upload) -> Result<Uploaded, Error>
+                => |uploaded| uploaded.blob.digest.to_string();
             /// The tokens of this node.
             tokens() -> Result<Vec<TokenInfo>, Error>;
             /// A new token.
-            create_token(create: TokenCreate) -> Result<TokenCreated, Error>;
+            create_token(create: TokenCreate) -> Result<TokenCreated, Error>
+                => |token| token.name.clone();
             /// Makes a token worthless.
-            revoke_token(name: &str) -> Result<(), Error>;
+            revoke_token(name: &str) -> Result<(), Error>
+                => |()| name.to_owned();
             /// Approved and pending peers.
             peers() -> Result<Vec<Peer>, Error>;
             /// Changes what a peer may do here.
-            change_peer(peer: &str, change: PeerChange) -> Result<Peer, Error>;
+            change_peer(peer: &str, change: PeerChange) -> Result<Peer, Error>
+                => |peer| peer.node.to_string();
             /// Removes a peer.
-            remove_peer(peer: &str) -> Result<Peer, Error>;
+            remove_peer(peer: &str) -> Result<Peer, Error>
+                => |peer| peer.node.to_string();
             /// A pairing link.
-            invite(invite: Invite) -> Result<Invitation, Error>;
+            invite(invite: Invite) -> Result<Invitation, Error>
+                => |invitation| format!("an invitation until {}", invitation.expires_at);
             /// Uses a pairing link.
-            join(join: Join) -> Result<Joined, Error>;
+            join(join: Join) -> Result<Joined, Error>
+                => |joined| joined.node.to_string();
             /// Each value of the configuration.
             config() -> Result<Vec<ConfigValue>, Error>;
+            /// Who asked for what, newest first.
+            audit(query: AuditQuery) -> Result<Vec<AuditEntry>, Error>;
         }
     };
 }
 
 macro_rules! define {
-    (; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty;)*) => {
+    (; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty $(=> $subject:expr)?;)*) => {
         /// The operations of a node, as the API calls them. Dropping a future must leave nothing half done.
         pub trait Operations: Send + Sync + 'static {
             /// Whose bearer token this is; none when it is nobody's.
@@ -97,7 +109,7 @@ macro_rules! define {
 /// Implements the trait for a type whose own methods have the same names.
 #[cfg(test)]
 macro_rules! delegate {
-    ($of:ty; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty;)*) => {
+    ($of:ty; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty $(=> $subject:expr)?;)*) => {
         impl Operations for $of {
             fn authenticate(&self, bearer: &str) -> Option<Caller> {
                 <$of>::authenticate(self, bearer)
@@ -111,20 +123,36 @@ macro_rules! delegate {
     };
 }
 
-/// Implements the trait for a shared type, whose own methods take the share.
+/// Implements the trait for a shared type, whose own methods take the share, and notes what came of each operation.
 macro_rules! delegate_shared {
-    ($of:ty; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty;)*) => {
+    ($of:ty; $($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $out:ty $(=> $subject:expr)?;)*) => {
         impl Operations for std::sync::Arc<$of> {
             fn authenticate(&self, bearer: &str) -> Option<Caller> {
                 <$of>::authenticate(self, bearer)
             }
             $(
-                fn $name(&self, caller: &Caller $(, $argument: $type)*) -> impl Future<Output = $out> + Send {
-                    <$of>::$name(self, caller $(, $argument)*)
+                async fn $name(&self, caller: &Caller $(, $argument: $type)*) -> $out {
+                    noted!(self, $name, caller, <$of>::$name(self, caller $(, $argument)*) $(=> $subject)?)
                 }
             )*
         }
     };
+}
+
+/// Runs one operation of a node, and notes what came of it.
+macro_rules! noted {
+    ($node:expr, $name:ident, $caller:expr, $work:expr) => {{
+        let record = Record::begin($node, stringify!($name), $caller, Kind::Read);
+        let out = $work.await;
+        record.looked(out.error());
+        out
+    }};
+    ($node:expr, $name:ident, $caller:expr, $work:expr => $subject:expr) => {{
+        let record = Record::begin($node, stringify!($name), $caller, Kind::Change);
+        let out = $work.await;
+        record.changed(out.as_ref().map($subject).map_err(|error| error.code)).await;
+        out
+    }};
 }
 
 each_operation!(define);

@@ -1,7 +1,8 @@
 //! What only the owner may do, on the unix socket: tokens, peers, pairing, configuration.
 
 use axum::Json;
-use axum::extract::Path;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
 use axum::http::{Method, StatusCode};
 
 use super::body;
@@ -9,7 +10,8 @@ use super::operations::Operations;
 use super::problem::Problem;
 use super::{Call, Routes};
 use crate::ops::types::{
-    ConfigValue, Invitation, Invite, Join, Joined, Peer, PeerChange, TokenCreate, TokenCreated, TokenInfo,
+    AuditEntry, AuditQuery, ConfigValue, Invitation, Invite, Join, Joined, Peer, PeerChange, TokenCreate,
+    TokenCreated, TokenInfo,
 };
 
 pub fn routes<N: Operations>() -> Routes<N> {
@@ -23,6 +25,7 @@ pub fn routes<N: Operations>() -> Routes<N> {
         .on(Method::POST, "/v1/invitations", invite)
         .on(Method::POST, "/v1/join", join)
         .on(Method::GET, "/v1/config", config)
+        .on(Method::GET, "/v1/audit", audit)
 }
 
 async fn tokens<N: Operations>(call: Call<N>) -> Result<Json<Vec<TokenInfo>>, Problem> {
@@ -70,4 +73,11 @@ async fn join<N: Operations>(call: Call<N>, body::Json(join): body::Json<Join>) 
 
 async fn config<N: Operations>(call: Call<N>) -> Result<Json<Vec<ConfigValue>>, Problem> {
     Ok(Json(call.node().config(&call.caller).await?))
+}
+
+async fn audit<N: Operations>(
+    call: Call<N>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Result<Json<Vec<AuditEntry>>, Problem> {
+    Ok(Json(call.node().audit(&call.caller, body::query(query)?).await?))
 }

@@ -85,14 +85,6 @@ pub fn meaning(code: Code) -> (StatusCode, &'static str) {
     }
 }
 
-/// A code as it stands on the wire.
-pub fn word(code: Code) -> String {
-    match serde_json::to_value(code) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(_) | Err(_) => String::from("internal"),
-    }
-}
-
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let (status, title) = meaning(error.code);
@@ -159,7 +151,7 @@ impl Problem {
         } else {
             (detail, hint.or_else(|| Some(code.next_step().to_owned())))
         };
-        let kind = format!("urn:rhizome:problem:{}", word(code));
+        let kind = format!("urn:rhizome:problem:{}", code.word());
         let (title, status, correlation_id) = (self.title.to_owned(), self.status.as_u16(), id.to_owned());
         ProblemBody { kind, title, status, detail, code, hint, correlation_id, retry_after_ms }
     }
@@ -185,7 +177,7 @@ pub async fn finish(response: Response, id: &str) -> Response {
         None => foreign(status, body).await,
     };
     if problem.status.is_server_error() {
-        tracing::error!(request = id, code = %word(problem.error.code), detail = %problem.error.detail, "request failed");
+        tracing::error!(request = id, code = %problem.error.code.word(), detail = %problem.error.detail, "request failed");
     }
     head.status = problem.status;
     head.headers.remove(CONTENT_LENGTH);

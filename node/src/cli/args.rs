@@ -12,8 +12,8 @@ pub use self::job::{
     PublishChoice, RunOptions, SourceOptions, SubmitCommand, SubmitOptions,
 };
 pub use self::setup::{
-    ArbiterName, DemoOptions, GrantName, GrantOptions, InitOptions, InviteOptions, JoinOptions, PeersVerb, TokenVerb,
-    UpOptions,
+    ArbiterName, AuditOptions, DemoOptions, GrantName, GrantOptions, InitOptions, InviteOptions, JoinOptions,
+    PeersVerb, TokenVerb, UpOptions,
 };
 
 /// The exit codes of every verb, as its help shows them.
@@ -24,13 +24,14 @@ Exit codes:
   65  what was given cannot be used            75  busy; try again
   66  there is no such thing                   76  the other side is not who it should be
   69  no daemon, or a peer cannot be reached   77  not allowed
-  70  a fault of rhizome                       78  the set-up is wrong";
+  70  a fault of rhizome                       78  the set-up is wrong
+  141 nobody reads what it prints";
 
 /// The exit codes of the verbs that end as a job does.
 const RUN_EXIT_CODES: &str = "\
-When the job ran: the exit code of its command, 128 + n after signal n, 124 when its time ran
-out, 125 when it was cancelled, lost, expired, superseded or could not start; 130 when you
-left it by a second Ctrl-C. A job may exit with 64 to 78 as well: `--json` tells them apart,
+When the job ran: the exit code of its command, 128 + n after signal n (137 when its memory ran
+out), 124 when its time ran out, 125 when it was cancelled, lost, expired, superseded or could
+not start; 130 when you left it by a second Ctrl-C. A job may exit with 64 to 78 as well: `--json` tells them apart,
 since only our own errors print an object with `error`.";
 
 /// Signed jobs between machines that trust each other, on Radicle.
@@ -89,6 +90,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// List who asked this node to change something, newest first
+    Audit(AuditOptions),
     /// Show the whole on two throw-away nodes on this machine
     Demo(DemoOptions),
     /// The supervisor of one run.

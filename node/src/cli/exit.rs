@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::output::Format;
-use crate::api::problem::word;
 use crate::ops::error::{Code, Error};
 
 /// What `sysexits.h` calls a wrong command line.
@@ -93,7 +92,7 @@ impl Failure {
         if error.code == Code::Internal
             && let Some(id) = correlation
         {
-            eprintln!("why: the daemon's log tells, under {} {id}", word(error.code));
+            eprintln!("why: the daemon's log tells, under {} {id}", error.code.word());
         }
         eprintln!("hint: {}", error.hint.as_deref().unwrap_or(error.code.next_step()));
         exit_code

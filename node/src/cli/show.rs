@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::output::{plain, table};
 use super::quantity::{show_bytes, show_ms};
 use crate::ops::types::{
-    Artifacts, ConfigValue, Explain, Health, Invitation, JobSummary, JobView, Joined, Page, Peer, PeerGrant,
-    TokenCreated, TokenInfo,
+    Artifacts, AuditEntry, ConfigValue, Explain, Health, Invitation, JobSummary, JobView, Joined, Page, Peer,
+    PeerGrant, TokenCreated, TokenInfo,
 };
 
 /// Digits of a job's id in a list; enough to name it.
@@ -207,6 +207,15 @@ pub fn tokens(tokens: &[TokenInfo]) -> String {
         [plain(&token.name), words(&token.scopes), token.created_at.clone(), expires, used]
     };
     table(["NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED"], tokens.iter().map(row).collect())
+}
+
+/// Who asked for what.
+pub fn audit(entries: &[AuditEntry]) -> String {
+    let row = |entry: &AuditEntry| {
+        let subject = entry.subject.clone().unwrap_or_default();
+        [entry.at.clone(), plain(&entry.caller), entry.operation.clone(), plain(&subject), entry.result.clone()]
+    };
+    table(["AT", "CALLER", "OPERATION", "ABOUT", "RESULT"], entries.iter().map(row).collect())
 }
 
 /// Each value of the configuration.

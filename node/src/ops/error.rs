@@ -77,6 +77,14 @@ pub enum Code {
 }
 
 impl Code {
+    /// As it stands on the wire.
+    pub fn word(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(word)) => word,
+            Ok(_) | Err(_) => String::from("internal"),
+        }
+    }
+
     /// What to do next where an error says nothing of its own.
     pub fn next_step(self) -> &'static str {
         match self {

@@ -16,8 +16,8 @@ use cobs::job::state::{Job, Status};
 use scheduler::place::Verdict;
 
 pub use self::node::{
-    Addresses, Arbiter, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined, LedgerStatus, Peer,
-    PeerChange, TokenCreate, TokenCreated, TokenInfo,
+    Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
+    LedgerStatus, Peer, PeerChange, TokenCreate, TokenCreated, TokenInfo,
 };
 pub use self::stream::{LogPiece, StreamKind, StreamMessage, StreamStatus};
 pub use crate::store::peers::Grant as PeerGrant;

@@ -1,4 +1,5 @@
-//! `state.redb`: what cannot be rebuilt. Tokens, idempotency keys, peers, invitations, and what this node promised.
+//! `state.redb`: what cannot be rebuilt. Tokens, idempotency keys, peers, invitations, the audit, and what this node
+//! promised.
 //!
 //! A write has reached the disk when its method returns, unless the method says otherwise. A corrupt file is refused
 //! and left alone.
@@ -19,7 +20,7 @@ const INCARNATION: &str = "incarnation";
 pub(super) type Migration = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// Entry n migrates from schema n to n + 1.
-const MIGRATIONS: &[Migration] = &[create_tables];
+const MIGRATIONS: &[Migration] = &[create_tables, create_audit];
 
 /// Counts the openings of a state; the first is 1. Numbers paired with it are never reused across restarts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -135,5 +136,10 @@ fn create_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(super::claims::STARTS)?;
     txn.open_table(super::claims::NEVER_CONFIRM)?;
     txn.open_table(super::settings::SETTINGS)?;
+    Ok(())
+}
+
+fn create_audit(txn: &WriteTransaction) -> Result<(), StoreError> {
+    txn.open_table(super::audit::AUDIT)?;
     Ok(())
 }

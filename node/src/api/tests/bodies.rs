@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::fake::{ARTIFACT, WRITER};
 use super::rig::Rig;
-use crate::api::problem::{meaning, word};
+use crate::api::problem::meaning;
 use crate::api::settings::{JSON_BYTES_MAX, Limits, Settings};
 use crate::ops::error::Code;
 
@@ -65,7 +65,7 @@ codes!(
 /// Every code has an error status, a title and a word of its own.
 #[test]
 fn every_code_has_its_status_and_title() {
-    let words: BTreeSet<String> = CODES.iter().copied().map(word).collect();
+    let words: BTreeSet<String> = CODES.iter().copied().map(Code::word).collect();
     assert_eq!(words.len(), CODES.len());
     for code in CODES {
         let (status, title) = meaning(*code);

@@ -21,9 +21,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
-    Artifact, Artifacts, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation, Invite, JobQuery, JobSummary,
-    JobView, Join, Joined, LogPiece, Peer, PeerChange, PeerGrant, Pod, Publish, StreamKind, StreamMessage, Submit,
-    SubmitSource, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
+    Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
+    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PeerGrant, Pod, Publish, 
+    StreamKind, StreamMessage, Submit, SubmitSource, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Follow, Scope};
 
@@ -294,6 +294,10 @@ impl Fake {
         caller.require_owner()?;
         let [key, value, from] = ["api.listen", "\"127.0.0.1:8777\"", "default"].map(str::to_owned);
         Ok(vec![ConfigValue { key, value, from }])
+    }
+
+    pub async fn audit(&self, caller: &Caller, _: AuditQuery) -> Result<Vec<AuditEntry>, Error> {
+        caller.require_owner().map(|()| Vec::new())
     }
 
     /// The newest job.

@@ -45,6 +45,7 @@ const ROWS: &[(Method, &str, For, &str)] = &[
     (Method::POST, "/v1/invitations", For::TheOwner, ""),
     (Method::POST, "/v1/join", For::TheOwner, r#"{"link":"rhizome:link"}"#),
     (Method::GET, "/v1/config", For::TheOwner, ""),
+    (Method::GET, "/v1/audit", For::TheOwner, ""),
 ];
 
 /// A route without a row, or a row without a route, fails.

@@ -175,6 +175,14 @@ impl From<ScopeName> for Scope {
     }
 }
 
+/// How much of the audit is listed.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct AuditOptions {
+    /// How many, 1 to 10000
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
 /// What the demo shows.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub struct DemoOptions {

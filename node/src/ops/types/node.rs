@@ -228,3 +228,29 @@ pub struct ConfigValue {
     /// `default`, a file, an environment variable or a flag.
     pub from: String,
 }
+
+/// Which records of the audit to list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// How many; 100 without.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+/// One operation that was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// RFC 3339 UTC.
+    pub at: String,
+    /// The owner, or the name of a token.
+    pub caller: String,
+    /// Its name.
+    pub operation: String,
+    /// The job, peer, token or blob that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// `ok`, the code of its error, or `abandoned` when the caller hung up.
+    pub result: String,
+}
