@@ -40,6 +40,9 @@ fn a_removed_peer_gets_nothing_more() {
     assert_eq!(fetched, None, "a removed peer fetched a new job");
     assert_eq!(bob.peer("ann")["linked"], false, "a removed peer is linked again");
     assert_eq!(bob.runs(&later), 0);
+    // bob is no delegate of the ledger: he lets ann do nothing more, and is told what he cannot do
+    let told = bob.cli(&["peers", "remove", "ann"]).ok();
+    assert!(told.contains("removed ann") && told.contains("it stays a member of the ledger"), "{told}");
 }
 
 /// A peer that comes back with another transport key is not let in by the key it had, and is once its signed record

@@ -36,7 +36,7 @@ use self::output::Format;
 use crate::demo;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
-    AuditEntry, ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, 
+    AuditEntry, ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, Removed,
     TokenCreate, TokenCreated, TokenInfo,
 };
 use crate::setup::Place;
@@ -176,8 +176,7 @@ async fn peers(client: &Client, verb: PeersVerb, format: Format) -> Result<(), F
         }
         PeersVerb::Remove { peer } => {
             let target = format!("/v1/peers/{}", segment(&peer));
-            let removed: Peer = client.remove(&target).await?;
-            return format.print(&removed, |peer| format!("removed {}", output::plain(&peer.alias)));
+            return format.print(&client.remove::<Removed>(&target).await?, show::removed);
         }
         PeersVerb::Grant(GrantOptions { peer, grants }) => {
             (peer, PeerChange { grant: granted(grants), revoke: BTreeSet::new() })

@@ -222,28 +222,37 @@ fn allow(node: &Arc<Node>, ledger: RepoId, joiner: NodeId) -> Result<bool, Error
     Ok(false)
 }
 
-/// Removes a peer: from the ledger's members where this node may, from the link, from Radicle's `connect`. Blocks.
+/// Removes a peer: from the ledger's members where this node may, from the link, from Radicle's `connect`. Returns the
+/// ledgers of which it stays a member, since their delegates have not agreed. Blocks.
 ///
 /// # Errors
 /// When the state or the identity cannot be written.
-pub fn remove(node: &Arc<Node>, peer: NodeId) -> Result<(), Error> {
+pub fn remove(node: &Arc<Node>, peer: NodeId) -> Result<BTreeSet<RepoId>, Error> {
     node.state.remove_peer(&peer).map_err(|error| storage(&error))?;
     node.peers_changed();
     if let Some(link) = node.link() {
         link.cut(&peer);
     }
     let home = node.home();
+    let mut stays = BTreeSet::new();
     for ledger in node.state.settings().unwrap_or_default().ledgers {
         let Ok(repository) = cobs::adapter::repository::open(&home, ledger) else { continue };
         match identity::disallow(&home, &repository, peer) {
-            Ok(_) => node.announce(ledger),
+            Ok(Amendment::Accepted(_)) => node.announce(ledger),
+            Ok(Amendment::Unchanged) => {}
+            Ok(Amendment::Pending(_)) => {
+                node.announce(ledger);
+                stays.insert(ledger);
+            }
             Err(error @ (IdentityError::NotDelegate { .. } | IdentityError::IsDelegate { .. })) => {
                 tracing::warn!(%ledger, %error, "the peer stays a member of the ledger");
+                stays.insert(ledger);
             }
             Err(error) => return Err(Error::new(Code::Storage, crate::runs::chain(&error))),
         }
     }
-    node.replication.forget(peer).map_err(|error| Error::new(Code::Storage, crate::runs::chain(&error)))
+    node.replication.forget(peer).map_err(|error| Error::new(Code::Storage, crate::runs::chain(&error)))?;
+    Ok(stays)
 }
 
 /// What this node says of itself.

@@ -213,14 +213,14 @@ pub async fn join_offline(
     let alias = place.config(Vec::new())?.config.node.alias.unwrap_or(report.alias);
     let own = Introduction::offline(home.public_key, alias, identity.key());
     let welcome = pairing::join::ask(&identity, &home, own, link).await?;
-    pairing::join::remember(&state, &welcome, grants.clone(), arbiter)?;
+    let settings = pairing::join::remember(&state, &welcome, grants.clone(), arbiter)?;
     for (peer, address) in welcome.radicle_peers() {
         let address =
             address.parse().map_err(|_| Error::new(Code::BadRequest, format!("'{address}' is no address")))?;
         let changes = home.plan_peer(peer, Some(address));
         home.apply(&changes).map_err(|error| profile_error(&error))?;
     }
-    Ok(pairing::join::joined(&welcome, grants))
+    Ok(pairing::join::joined(&welcome, grants, &settings))
 }
 
 /// The machine's name, as Radicle takes it.

@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::types::{
     Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
-    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, Pod, StreamMessage,
+    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, Pod, Removed, StreamMessage,
     Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Ended as _, Follow, Kind, Record};
@@ -76,8 +76,8 @@ macro_rules! each_operation {
             change_peer(peer: &str, change: PeerChange) -> Result<Peer, Error>
                 => |peer| peer.node.to_string();
             /// Removes a peer.
-            remove_peer(peer: &str) -> Result<Peer, Error>
-                => |peer| peer.node.to_string();
+            remove_peer(peer: &str) -> Result<Removed, Error>
+                => |removed| removed.peer.node.to_string();
             /// A pairing link.
             invite(invite: Invite) -> Result<Invitation, Error>
                 => |invitation| format!("an invitation until {}", invitation.expires_at);

@@ -10,7 +10,7 @@ use super::operations::Operations;
 use super::problem::Problem;
 use super::{Call, Routes};
 use crate::ops::types::{
-    AuditEntry, AuditQuery, ConfigValue, Invitation, Invite, Join, Joined, Peer, PeerChange, TokenCreate,
+    AuditEntry, AuditQuery, ConfigValue, Invitation, Invite, Join, Joined, Peer, PeerChange, Removed, TokenCreate,
     TokenCreated, TokenInfo,
 };
 
@@ -56,7 +56,7 @@ async fn change_peer<N: Operations>(
     Ok(Json(call.node().change_peer(&call.caller, &peer, change).await?))
 }
 
-async fn remove_peer<N: Operations>(call: Call<N>, Path(peer): Path<String>) -> Result<Json<Peer>, Problem> {
+async fn remove_peer<N: Operations>(call: Call<N>, Path(peer): Path<String>) -> Result<Json<Removed>, Problem> {
     Ok(Json(call.node().remove_peer(&call.caller, &peer).await?))
 }
 

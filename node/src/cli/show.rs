@@ -9,7 +9,7 @@ use super::output::{plain, table};
 use super::quantity::{show_bytes, show_ms};
 use crate::ops::types::{
     Artifacts, AuditEntry, ConfigValue, Explain, Health, Invitation, JobSummary, JobView, Joined, Page, Peer,
-    PeerGrant, TokenCreated, TokenInfo,
+    PeerGrant, Removed, TokenCreated, TokenInfo,
 };
 
 /// Digits of a job's id in a list; enough to name it.
@@ -171,6 +171,18 @@ pub fn peer(peer: &Peer) -> String {
     format!("{} is {} and may: {}", plain(&peer.alias), peer.state, grants(&peer.grants))
 }
 
+/// A peer that was removed.
+pub fn removed(removed: &Removed) -> String {
+    let mut text = format!("removed {}\n", plain(&removed.peer.alias));
+    for ledger in &removed.stays_member_of {
+        text.push_str(&format!(
+            "it stays a member of the ledger {ledger} until its delegates remove it there: it runs nothing for this \
+             machine any more, and still reads the ledger\n"
+        ));
+    }
+    text
+}
+
 /// A pairing link.
 pub fn invitation(invitation: &Invitation) -> String {
     format!(
@@ -184,13 +196,25 @@ pub fn invitation(invitation: &Invitation) -> String {
 
 /// A pairing that was made.
 pub fn joined(joined: &Joined) -> String {
+    let mut notes = Vec::new();
+    if !joined.approved {
+        notes.push(String::from("the ledger's other delegates have to agree before it can be fetched\n"));
+    }
+    if !joined.is_default {
+        notes.push(format!(
+            "this machine's default ledger stays another: name this one with --ledger {}, or make it the default with \
+             ledger.default in the config\n",
+            joined.ledger
+        ));
+    }
     format!(
-        "paired with {} ({})\nledger {}\nthere we may: {}\nhere it may: {}\n",
+        "paired with {} ({})\nledger {}\nthere we may: {}\nhere it may: {}\n{}",
         plain(&joined.alias),
         joined.node,
         joined.ledger,
         grants(&joined.granted),
-        grants(&joined.grants)
+        grants(&joined.grants),
+        notes.concat()
     )
 }
 

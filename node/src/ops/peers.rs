@@ -8,7 +8,7 @@ use cobs::id::NodeId;
 use super::Caller;
 use super::error::{Code, Error};
 use super::jobs::storage;
-use super::types::{Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant};
+use super::types::{Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, Removed};
 use crate::node::Node;
 use crate::pairing;
 use crate::store::peers::Standing;
@@ -101,14 +101,14 @@ impl Node {
     ///
     /// # Errors
     /// When there is no such peer, or for anyone but the owner.
-    pub async fn remove_peer(self: &Arc<Self>, caller: &Caller, peer: &str) -> Result<Peer, Error> {
+    pub async fn remove_peer(self: &Arc<Self>, caller: &Caller, peer: &str) -> Result<Removed, Error> {
         caller.require_owner()?;
         let id = self.resolve_peer(peer)?;
-        let shown = self.shown(&id)?;
+        let peer = self.shown(&id)?;
         let node = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || pairing::remove(&node, id));
-        done.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
-        Ok(shown)
+        let stays_member_of = done.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+        Ok(Removed { peer, stays_member_of })
     }
 
     /// Makes a pairing link.

@@ -17,7 +17,7 @@ use scheduler::place::Verdict;
 
 pub use self::node::{
     Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
-    LedgerStatus, Peer, PeerChange, TokenCreate, TokenCreated, TokenInfo,
+    LedgerStatus, Peer, PeerChange, Removed, TokenCreate, TokenCreated, TokenInfo,
 };
 pub use self::stream::{LogPiece, StreamKind, StreamMessage, StreamStatus};
 pub use crate::store::peers::Grant as PeerGrant;

@@ -19,6 +19,7 @@ use crate::ops::error::{Code, Error};
 use crate::ops::jobs::storage;
 use crate::ops::types::{Arbiter, Join, Joined, PeerGrant};
 use crate::store::peers::Standing;
+use crate::store::settings::Settings;
 use crate::store::state::State as Store;
 
 /// How long the connection to one address of the inviter may take.
@@ -41,13 +42,13 @@ pub async fn join(node: &Arc<Node>, join: Join) -> Result<Joined, Error> {
     let remembered = welcome.clone();
     let arbiter = join.arbiter;
     let task = tokio::task::spawn_blocking(move || {
-        remember(&joiner.state, &remembered, grants, arbiter)?;
+        let settings = remember(&joiner.state, &remembered, grants, arbiter)?;
         joiner.peers_changed();
         joiner.take_ledger(remembered.ledger);
-        Ok::<_, Error>(())
+        Ok::<_, Error>(settings)
     });
-    task.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
-    Ok(joined(&welcome, join.grants))
+    let settings = task.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    Ok(joined(&welcome, join.grants, &settings))
 }
 
 /// Redeems a pairing link over a connection of its own.
@@ -118,7 +119,12 @@ fn dial_error(address: &str, error: &LinkError) -> Error {
 ///
 /// # Errors
 /// When the state cannot be written.
-pub fn remember(state: &Store, welcome: &Welcome, grants: BTreeSet<PeerGrant>, arbiter: Arbiter) -> Result<(), Error> {
+pub fn remember(
+    state: &Store,
+    welcome: &Welcome,
+    grants: BTreeSet<PeerGrant>,
+    arbiter: Arbiter,
+) -> Result<Settings, Error> {
     let mut grants = grants;
     grants.insert(PeerGrant::Read);
     if arbiter == Arbiter::Inviter {
@@ -127,19 +133,18 @@ pub fn remember(state: &Store, welcome: &Welcome, grants: BTreeSet<PeerGrant>, a
     let peer = peer_of(&welcome.inviter, grants, Standing::Approved);
     state.put_peer(&welcome.inviter.node, &peer).map_err(|error| storage(&error))?;
     let ledger = welcome.ledger;
-    let change = |settings: &mut crate::store::settings::Settings| {
+    let change = |settings: &mut Settings| {
         settings.ledgers.insert(ledger);
         settings.default_ledger.get_or_insert(ledger);
         if arbiter == Arbiter::Inviter {
             settings.arbiter = Some(welcome.inviter.node);
         }
     };
-    state.update_settings(change).map_err(|error| storage(&error))?;
-    Ok(())
+    state.update_settings(change).map_err(|error| storage(&error))
 }
 
 /// What a pairing came to.
-pub fn joined(welcome: &Welcome, grants: BTreeSet<PeerGrant>) -> Joined {
+pub fn joined(welcome: &Welcome, grants: BTreeSet<PeerGrant>, settings: &Settings) -> Joined {
     let mut grants = grants;
     grants.insert(PeerGrant::Read);
     Joined {
@@ -148,5 +153,7 @@ pub fn joined(welcome: &Welcome, grants: BTreeSet<PeerGrant>) -> Joined {
         ledger: welcome.ledger,
         grants,
         granted: welcome.granted.clone(),
+        approved: welcome.approved,
+        is_default: settings.default_ledger == Some(welcome.ledger),
     }
 }

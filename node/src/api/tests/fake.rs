@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
     Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
-    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PeerGrant, Pod, Publish, 
+    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PeerGrant, Pod, Publish, Removed,
     StreamKind, StreamMessage, Submit, SubmitSource, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Follow, Scope};
@@ -272,8 +272,8 @@ impl Fake {
         caller.require_owner().map(|()| peer(change.grant))
     }
 
-    pub async fn remove_peer(&self, caller: &Caller, _: &str) -> Result<Peer, Error> {
-        caller.require_owner().map(|()| peer(BTreeSet::new()))
+    pub async fn remove_peer(&self, caller: &Caller, _: &str) -> Result<Removed, Error> {
+        caller.require_owner().map(|()| Removed { peer: peer(BTreeSet::new()), stays_member_of: BTreeSet::new() })
     }
 
     pub async fn invite(&self, caller: &Caller, invite: Invite) -> Result<Invitation, Error> {
@@ -287,7 +287,8 @@ impl Fake {
             return Err(Error::new(Code::InvitationUsed, "the link was used before"));
         }
         let alias = String::from("alpha");
-        Ok(Joined { node: node_id(), alias, ledger: ledger(), grants: join.grants, granted: BTreeSet::new() })
+        let (grants, granted) = (join.grants, BTreeSet::new());
+        Ok(Joined { node: node_id(), alias, ledger: ledger(), grants, granted, approved: true, is_default: true })
     }
 
     pub async fn config(&self, caller: &Caller) -> Result<Vec<ConfigValue>, Error> {

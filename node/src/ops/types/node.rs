@@ -99,6 +99,18 @@ pub struct Peer {
     pub capacity: Option<Capacity>,
 }
 
+/// A peer that was removed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    /// As it was.
+    #[serde(flatten)]
+    pub peer: Peer,
+    /// Ledgers that it may still fetch and write, since their delegates have not agreed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stays_member_of: BTreeSet<RepoId>,
+}
+
 /// Change what a peer may do.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +177,7 @@ pub enum Arbiter {
 
 /// A pairing that was made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Joined {
     /// The inviter.
     pub node: NodeId,
@@ -176,6 +189,10 @@ pub struct Joined {
     pub grants: BTreeSet<PeerGrant>,
     /// What we may do there.
     pub granted: BTreeSet<PeerGrant>,
+    /// False while the ledger's other delegates have to agree.
+    pub approved: bool,
+    /// Whether jobs go to this ledger without a wish.
+    pub is_default: bool,
 }
 
 /// Make a token.
