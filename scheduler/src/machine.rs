@@ -150,6 +150,13 @@ impl Machine {
         entry.holding.as_ref().filter(|holding| holding.is_started()).map(|holding| holding.run)
     }
 
+    /// Whether a job runs here, or, as its holder last told this arbiter, there.
+    pub fn is_running(&self, job: JobId) -> bool {
+        let Some(entry) = self.entries.get(&job) else { return false };
+        let told = entry.term.is_some_and(|term| term.phase == wire::Phase::Running);
+        self.running(job).is_some() || (told && entry.job.status() == Status::Granted)
+    }
+
     fn see(&mut self, seen: JobSeen, now: Millis, effects: &mut Vec<Effect>) {
         let job = std::sync::Arc::clone(&seen.job);
         let (id, settled) = (job.id, job.status() == Status::Settled);

@@ -108,7 +108,7 @@ impl Node {
         let job: Job = serde_json::from_slice(&stored.full)
             .map_err(|error| Error::new(Code::Internal, format!("the view holds no job: {error}")))?;
         let report = effective(&job);
-        let running = self.claims.machine().running(id).is_some();
+        let running = self.claims.machine().is_running(id);
         let log_is_local = job.holder().is_some_and(|(token, granted)| {
             granted.node == self.id || crate::collect::log_copy(self, id, token).exists()
         });

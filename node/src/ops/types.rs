@@ -220,7 +220,7 @@ pub struct JobView {
     pub summary: JobSummary,
     /// Why it stands where it stands.
     pub waits_for: String,
-    /// Whether it runs, as far as this node can tell over the link.
+    /// Whether it runs: here, or by the link where this node is its arbiter. Elsewhere a run shows as granted.
     pub running: bool,
     /// The exit code of `rhizome run`, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -139,7 +139,7 @@ impl Machine {
     /// been confirmed is never replaced: it is reported, or ends by its wait.
     fn replace_unconfirmed(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let Some(TermSeen { token, seen_at, confirmed }) = entry.term else { return };
+        let Some(TermSeen { token, seen_at, confirmed, .. }) = entry.term else { return };
         let Some(granted) = entry.job.grants.get(&token).copied() else { return };
         let overdue = is_overdue(entry, now);
         let (noting, noted) = (entry.never_confirm.contains(&token), entry.noted.contains(&token));
@@ -199,6 +199,7 @@ fn answer(me: NodeId, from: NodeId, entry: &mut Entry, item: &RenewalItem, now: 
     }
     if let Some(term) = &mut entry.term {
         term.confirmed = Confirmed::At(now);
+        term.phase = item.phase;
     }
     entry.started = true;
     Answer::Confirmed { lease_ms }

@@ -63,6 +63,8 @@ pub(super) struct TermSeen {
     pub token: Token,
     pub seen_at: Millis,
     pub confirmed: Confirmed,
+    /// Where its run stood when its holder last asked.
+    pub phase: Phase,
 }
 
 /// Whether a term was ever confirmed.
@@ -146,7 +148,7 @@ impl Entry {
         if let Some((token, granted)) = self.job.holder() {
             self.started |= granted.kind == GrantKind::Held;
             if self.term.is_none_or(|term| term.token != token) {
-                self.term = Some(TermSeen { token, seen_at: now, confirmed: Confirmed::Never });
+                self.term = Some(TermSeen { token, seen_at: now, confirmed: Confirmed::Never, phase: Phase::Waiting });
             }
         }
     }
