@@ -211,7 +211,7 @@ impl Node {
     /// Asks for the end of a job, as its author or a delegate.
     ///
     /// # Errors
-    /// When there is no such job, or the ledger cannot be written.
+    /// When there is no such job, this node may not end it, or the ledger cannot be written.
     pub async fn cancel(self: &Arc<Self>, caller: &Caller, id: &str, request: CancelRequest) -> Result<JobView, Error> {
         caller.require(Scope::WriteJobs)?;
         let job = self.find(id)?;
@@ -223,12 +223,28 @@ impl Node {
             let action = Action::Cancel(Cancel { job: job.id, seq: Seq(0), reason: request.reason });
             self.write(ledger, Draft::Append { ledger, job: job.id, action, urgency: Urgency::Now }).await?;
         }
+            self.may_cancel(ledger, &job)?;
         self.view_of(&Caller::Owner, job.id).await
     }
 
     /// The files that a job left.
     ///
     /// # Errors
+    /// A Cancel of anyone else is an operation that means nothing, and would look like one that does.
+    fn may_cancel(&self, ledger: RepoId, job: &Job) -> Result<(), Error> {
+        let is_delegate = || {
+            let known = cobs::adapter::ledger::get(&self.home(), ledger);
+            known.is_ok_and(|known| known.members.delegates.contains(&self.id))
+        };
+        if job.author == self.id || is_delegate() {
+            return Ok(());
+        }
+        let author = self.alias(&job.author);
+        let words = format!("the job is of {author}: its author or a delegate of the ledger can cancel it");
+        Err(Error::new(Code::Forbidden, words)
+            .hint(format!("ask {author}; a run of it on this machine ends with: rhizome job evict {}", job.id)))
+    }
+
     /// When there is no such job, or they are not home yet.
     pub async fn artifacts(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Artifacts, Error> {
         caller.require(Scope::ReadJobs)?;
