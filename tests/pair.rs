@@ -160,3 +160,75 @@ fn a_log_is_followed_before_its_job_arrives() {
         assert_eq!(both, ["here\n", "here\n"]);
     }
 }
+
+/// A node that is neither a job's author nor a delegate is told that it cannot cancel it, and what it can do; one that
+/// arbitrates a run elsewhere knows that it runs.
+#[test]
+fn only_the_author_or_a_delegate_cancels() {
+    let ann = Node::start_with("ann", &[("scheduler.lease_ms", "2000")]);
+    let bob = Node::join("bob", &[], &ann, ALL);
+    let id = ann.submit(&["--on", "bob", "--", "sleep", "600"]);
+    bob.running(&id);
+    ann.running(&id);
+    let refused = bob.cli(&["job", "cancel", &id]);
+    assert_eq!(refused.code, 77, "{refused:?}");
+    assert!(refused.stderr.contains("the job is of ann") && refused.stderr.contains("job evict"), "{refused:?}");
+    let job = ann.job(&id);
+    assert_eq!((&job["status"], job.pointer("/state/cancels")), (&json!("granted"), Some(&json!({}))), "{job:#}");
+    ann.cli(&["job", "cancel", &id]).ok();
+    assert_eq!(bob.settled(&id)["outcome"], "cancelled");
+    // the ledger is ann's: as its delegate she ends bob's job as well
+    let id = bob.submit(&["--on", "bob", "--", "sleep", "600"]);
+    ann.until(&id, "bob's job is here", wait::LIMIT, |job| job["status"] == "granted");
+    ann.cli(&["job", "cancel", &id]).ok();
+    assert_eq!(bob.settled(&id)["outcome"], "cancelled");
+}
+
+/// A job that names another node as its arbiter is granted and settled by that node.
+#[test]
+fn another_node_arbitrates() {
+    let ann = Node::start("ann");
+    let bob = Node::join("bob", &[], &ann, "submit,run,arbitrate");
+    let (ann_id, bob_id) = (ann.id(), bob.id());
+    for on in ["ann", "bob"] {
+        let id = ann.submit(&["--arbiter", "bob", "--on", on, "--", "echo", "hello"]);
+        let job = ann.settled(&id);
+        assert_eq!((&job["outcome"], &job["author"]), (&json!("succeeded"), &json!(ann_id)), "{job:#}");
+        assert_eq!(job.pointer("/state/create/arbiters"), Some(&json!([bob_id])), "{job:#}");
+        assert_eq!(job.pointer("/state/create/grant").unwrap_or(&Value::Null), &Value::Null, "{job:#}");
+        assert_eq!(ann.cli(&["job", "logs", &id]).ok(), "hello\n");
+    }
+    bob.cli(&["peers", "revoke", "ann", "arbitrate"]).ok();
+    let id = ann.submit(&["--arbiter", "bob", "--on", "ann", "--", "true"]);
+    let why = "jobs of its author may not name this node as their arbiter";
+    bob.until(&id, "bob does not decide", wait::LIMIT, |job| job["waitsFor"] == why);
+}
+
+/// A machine that has a ledger of its own and joins another keeps the two apart: lists, submits and workers by ledger.
+#[test]
+fn two_ledgers_are_kept_apart() {
+    let ann = Node::start("ann");
+    let bob = Node::start("bob");
+    let shared = ann.ledger();
+    let told = bob.cli(&["join", &ann.invitation(ALL), "--grant", ALL]).ok();
+    assert!(told.contains(&format!("--ledger {shared}")), "{told}");
+    wait::until("the ledger is here and ann is linked", wait::LIMIT, || {
+        let status = bob.json(&["status"]);
+        let ledgers = status["ledgers"].as_array()?.clone();
+        let present = ledgers.iter().all(|ledger| ledger["present"] == true) && ledgers.len() == 2;
+        (present && bob.peer("ann")["capacity"].is_object()).then_some(())
+    });
+    let refused = bob.cli(&["run", "--detach", "--on", "ann", "--", "true"]);
+    assert_eq!(refused.code, 65, "ann belongs to another ledger: {refused:?}");
+    let own = bob.submit(&["--", "true"]);
+    let there = bob.submit(&["--ledger", &shared, "--on", "ann", "--", "true"]);
+    bob.settled(&own);
+    bob.settled(&there);
+    let ids = |node: &Node, more: &[&str]| -> Vec<String> {
+        let page = node.json(&[&["job", "list"], more].concat());
+        page["items"].as_array().unwrap().iter().map(|job| text(job, "/id")).collect()
+    };
+    assert_eq!(ids(&bob, &[]), std::slice::from_ref(&own));
+    assert_eq!(ids(&bob, &["--ledger", &shared]), std::slice::from_ref(&there));
+    assert_eq!(ids(&ann, &[]), [there]);
+}

@@ -2,6 +2,7 @@
 //! error codes, audit and metrics are decided here.
 
 mod audit;
+mod candidates;
 pub mod error;
 pub mod health;
 pub mod jobs;

@@ -115,7 +115,7 @@ pub fn link_peers(peers: &BTreeMap<NodeId, Peer>) -> BTreeMap<NodeId, PeerAddres
 /// # Errors
 /// When this node has no ledger, or is none of its delegates.
 pub fn invite(node: &Arc<Node>, invite: &Invite) -> Result<Invitation, Error> {
-    let ledger = invite.ledger.map_or_else(|| node.default_ledger(), Ok)?;
+    let ledger = invite.ledger.map_or_else(|| node.default_ledger(), |ledger| node.own_ledger(ledger))?;
     let known = cobs::adapter::ledger::get(&node.home(), ledger);
     let known = known.map_err(|error| Error::new(Code::NoLedger, error.to_string()))?;
     if !known.members.delegates.contains(&node.id) {

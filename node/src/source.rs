@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use git2::{ErrorCode, Repository, StatusOptions};
 
-use cobs::id::{CommitId, JobId, RepoId};
+use cobs::id::{CommitId, JobId, NodeId, RepoId};
 use cobs::job::spec::Source;
 use radicle::storage::ReadStorage as _;
 
@@ -27,6 +27,8 @@ pub struct Resolved {
     pub source: Source,
     /// A repository that holds the commit.
     pub from: PathBuf,
+    /// Who may have it from this node; everyone without.
+    pub readers: Option<BTreeSet<NodeId>>,
 }
 
 /// Finds the commit, and the Radicle repository that peers will have it from. Blocks.
@@ -43,13 +45,20 @@ pub fn resolve(node: &Arc<Node>, ledger: RepoId, wanted: &SubmitSource) -> Resul
             })?;
             let revision = commit.clone().unwrap_or_else(|| "HEAD".into());
             let commit = revision_of(&repository, &revision, &repo.to_string())?;
-            Ok(Resolved { source: Source { repo: *repo, commit }, from })
+            Ok(Resolved { source: Source { repo: *repo, commit }, from, readers: readers(node, *repo)? })
         }
         SubmitSource::Path { path, commit, dirty, publish } => {
             let repository = open(Path::new(path))?;
             let work = repository.workdir().unwrap_or_else(|| repository.path()).to_owned();
             let revision = commit.as_deref().unwrap_or("HEAD");
             let base = revision_of(&repository, revision, path)?;
+            if commit.is_some() && *dirty == Dirty::Snapshot {
+                return Err(Error::new(
+                    Code::BadRequest,
+                    "changes are taken along with HEAD, and not with another commit",
+                )
+                .hint("leave out the commit, or the changes"));
+            }
             let commit = match (changes(&repository)?, dirty) {
                 (changed, _) if changed.is_empty() || commit.is_some() => base,
                 (_, Dirty::Ignore) => base,
@@ -57,9 +66,13 @@ pub fn resolve(node: &Arc<Node>, ledger: RepoId, wanted: &SubmitSource) -> Resul
                 (changed, Dirty::Refuse) => return Err(dirty_error(path, &changed)),
             };
             let repo = published(node, ledger, &repository, &work, commit, *publish)?;
-            Ok(Resolved { source: Source { repo, commit }, from: work })
+            Ok(Resolved { source: Source { repo, commit }, from: work, readers: readers(node, repo)? })
         }
     }
+}
+
+fn readers(node: &Node, repo: RepoId) -> Result<Option<BTreeSet<NodeId>>, Error> {
+    crate::replication::source::readers(&node.home(), repo).map_err(|error| source_error(&error))
 }
 
 /// Keeps the commit in this node's namespace of the source repository until the job is settled. Blocks.

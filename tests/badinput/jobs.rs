@@ -50,6 +50,24 @@ const JOBS: &[Row] = &[
         &["has changes that no commit holds: new file", "--dirty"],
     ),
     row(
+        &["run", "--repo", "DIRTY", "--publish", "--dirty", "--commit", "main", "--", "true"],
+        64,
+        "bad_request",
+        &["changes are taken along with HEAD", "leave out"],
+    ),
+    row(
+        &["run", "--ledger", "rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5", "--", "true"],
+        78,
+        "no_ledger",
+        &["rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5 is no ledger of this node", "rhizome status"],
+    ),
+    row(
+        &["job", "list", "--ledger", "rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5"],
+        78,
+        "no_ledger",
+        &["is no ledger of this node", "rhizome status"],
+    ),
+    row(
         &["run", "--cpu", "4000", "--", "true"],
         65,
         "infeasible",

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -76,6 +77,14 @@ impl Machine {
         std::fs::remove_file(self.home.join("daemon.log")).ok();
     }
 
+    /// One request by hand as the owner, on the unix socket.
+    #[track_caller]
+    pub fn ask(&self, head: &[&str], body: &[u8]) -> Answer {
+        let stream = UnixStream::connect(self.path().join("rhizome/api.sock")).expect("the daemon listens");
+        stream.set_read_timeout(Some(wait::LIMIT)).expect("a limit can be set");
+        exchange(stream, "localhost", head, body)
+    }
+
     /// The most memory that the daemon has had, in KiB.
     pub fn peak_kib(&self) -> u64 {
         let daemon = self.daemon.as_ref().expect("it runs");
@@ -141,8 +150,13 @@ const ANY_PORT: &[&str] =
 /// names one.
 #[track_caller]
 pub fn ask(address: &str, head: &[&str], body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("the daemon listens");
+    let stream = TcpStream::connect(address).expect("the daemon listens");
     stream.set_read_timeout(Some(wait::LIMIT)).expect("a limit can be set");
+    exchange(stream, address, head, body)
+}
+
+#[track_caller]
+fn exchange(mut stream: impl Read + Write, address: &str, head: &[&str], body: &[u8]) -> Answer {
     let mut request = format!("{}\r\nconnection: close\r\ncontent-length: {}\r\n", head.join("\r\n"), body.len());
     if !head.iter().any(|line| line.starts_with("host:")) {
         request.push_str(&format!("host: {address}\r\n"));

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use serde_json::Value;
 
-use super::check::{told_a_person, told_a_program};
+use super::check::{problem, told_a_person, told_a_program};
 use super::machine::Machine;
 use crate::support::{repository, wait};
 
@@ -11,6 +11,14 @@ use crate::support::{repository, wait};
 fn refused(machine: &Machine, link: &str, exit: i32, code: &str, words: &[&str]) {
     told_a_person(&machine.run(&["join", link]), exit, words, &["join"]);
     told_a_program(&machine.run(&["--json", "join", link]), exit, code, words, &["join"]);
+}
+
+/// The same at the API of a machine that runs.
+#[track_caller]
+fn answered(machine: &Machine, link: &str, status: u16, code: &str, words: &[&str]) {
+    let body = serde_json::json!({ "link": link }).to_string();
+    let answer = machine.ask(&["POST /v1/join HTTP/1.1", "content-type: application/json"], body.as_bytes());
+    problem(&answer, status, code, words, "a join");
 }
 
 #[track_caller]
@@ -49,10 +57,16 @@ fn refuses_pairing_links_that_are_no_good() {
     let secret = carried(&invite(&first, &[]), "s");
     refused(&second, &changed(&link, "s", secret), 77, "forbidden", &["not of this node", "rhizome invite"]);
     let nowhere = serde_json::json!(["127.0.0.1:1"]);
-    refused(&second, &changed(&link, "a", nowhere), 69, "peer_unreachable", &["127.0.0.1:1", "daemon is up"]);
+    refused(&second, &changed(&link, "a", nowhere.clone()), 69, "peer_unreachable", &["127.0.0.1:1", "daemon is up"]);
 
     first.run(&["join", &link]).ok();
     refused(&second, &link, 77, "invitation_used", &["was used before", "rhizome invite"]);
+
+    let third = Machine::start("delta");
+    let foreign = changed(&link, "k", carried(&invite(&first, &[]), "k"));
+    answered(&third, &link, 410, "invitation_used", &["was used before", "rhizome invite"]);
+    answered(&third, &foreign, 502, "wrong_transport_key", &["cannot pair with", "new link"]);
+    answered(&third, &changed(&link, "a", nowhere), 503, "peer_unreachable", &["127.0.0.1:1", "daemon is up"]);
 }
 
 /// A link that came too late is refused by the joiner's own clock, and by the inviter's when it was changed.
@@ -70,9 +84,12 @@ fn refuses_a_pairing_link_that_is_too_late() {
     refused(&joiner, &short, 77, "invitation_expired", words);
     let longer = changed(&short, "e", serde_json::json!(ends + 3_600_000));
     refused(&joiner, &longer, 77, "invitation_expired", words);
+    let running = Machine::start("gamma");
+    answered(&running, &short, 410, "invitation_expired", words);
+    answered(&running, &longer, 410, "invitation_expired", words);
 }
 
-/// A worker that may not read the job's repository says so, and the job ends as one that could not start.
+/// A machine that may not read the job's repository is not made to run it: the submitter is told, and how to allow it.
 #[test]
 fn names_a_repository_that_the_peer_may_not_read() {
     let author = Machine::start("alpha");
@@ -91,9 +108,18 @@ fn names_a_repository_that_the_peer_may_not_read() {
         let peers = author.json(&["peers"]);
         (peers[0]["linked"] == true && peers[0]["capacity"].is_object()).then_some(())
     });
-    let run = author.run(&["run", "--on", "beta", "--repo", &repo, "--commit", &commit, "--", "cat", "greeting"]);
-    assert_eq!(run.code, 125, "{run:?}");
-    for word in [repo.as_str(), "does not serve repository", "rad id update --allow"] {
-        assert!(run.stderr.contains(word), "{word:?} is not said: {run:?}");
-    }
+    let words = &["beta: it may not read the job's repository", &repo, "rad id update", "--allow"];
+    let typed = ["run", "--on", "beta", "--repo", &repo, "--commit", &commit, "--", "cat", "greeting"];
+    told_a_person(&author.run(&typed), 77, words, &typed);
+    told_a_program(&author.run(&[&["--json"], &typed[..]].concat()), 77, "repository_unreadable", words, &typed);
+    let submit = |commit: &str| {
+        let source = serde_json::json!({ "type": "repository", "repo": repo, "commit": commit });
+        let submit = serde_json::json!({ "command": ["true"], "on": "beta", "source": source }).to_string();
+        author.ask(&["POST /schedule HTTP/1.1", "content-type: application/json"], submit.as_bytes())
+    };
+    problem(&submit(&commit), 403, "repository_unreadable", words, "a submit");
+    let words = &["no commit 'nowhere'", "git log"];
+    problem(&submit("nowhere"), 422, "commit_not_found", words, "a submit");
+    // without a wish it runs where the repository may be read
+    author.run(&["run", "--repo", &repo, "--commit", &commit, "--", "cat", "greeting"]).ok();
 }

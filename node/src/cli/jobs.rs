@@ -61,6 +61,7 @@ async fn list(client: &Client, options: &ListOptions, format: Format) -> Result<
         ("outcome", outcome),
         ("queue", options.queue.clone()),
         ("author", options.author.map(|node| node.to_string())),
+        ("ledger", options.ledger.map(|ledger| ledger.to_string())),
         ("limit", options.limit.map(|count| count.to_string())),
         ("cursor", options.cursor.clone()),
     ];

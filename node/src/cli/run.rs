@@ -177,7 +177,7 @@ async fn resolve(client: &Client, options: SubmitOptions, command: Vec<String>) 
         priority: options.priority,
         labels: labels.into_iter().collect(),
         traceparent: None,
-        ledger: None,
+        ledger: options.ledger,
         first_grant: FirstGrant::Auto,
     })
 }

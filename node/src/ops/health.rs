@@ -79,6 +79,18 @@ impl Node {
         })
     }
 
+    /// A ledger that was named, if it is one of this node's.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn own_ledger(&self, ledger: RepoId) -> Result<RepoId, Error> {
+        if self.ledgers().contains(&ledger) {
+            return Ok(ledger);
+        }
+        Err(Error::new(Code::NoLedger, format!("{ledger} is no ledger of this node"))
+            .hint("rhizome status lists its ledgers"))
+    }
+
     /// Metrics in Prometheus' text format.
     ///
     /// # Errors

@@ -68,7 +68,10 @@ impl Node {
         let after = query.cursor.map(|cursor| cursor.parse()).transpose();
         let after = after
             .map_err(|error: crate::store::view::list::CursorError| Error::new(Code::BadRequest, error.to_string()))?;
-        let Ok(ledger) = self.default_ledger() else { return Ok(Bytes::from_static(br#"{"items":[]}"#)) };
+        let wished = query.ledger.map(|ledger| self.own_ledger(ledger)).transpose()?;
+        let Some(ledger) = wished.or_else(|| self.default_ledger().ok()) else {
+            return Ok(Bytes::from_static(br#"{"items":[]}"#));
+        };
         let query = Query {
             ledger,
             status: query.status.into_iter().collect(),
@@ -220,16 +223,13 @@ impl Node {
         }
         if job.status() != Status::Settled && !job.cancels.contains_key(&self.id) {
             let ledger = self.ledger_of(job.id).ok_or_else(|| no_job(id))?;
+            self.may_cancel(ledger, &job)?;
             let action = Action::Cancel(Cancel { job: job.id, seq: Seq(0), reason: request.reason });
             self.write(ledger, Draft::Append { ledger, job: job.id, action, urgency: Urgency::Now }).await?;
         }
-            self.may_cancel(ledger, &job)?;
         self.view_of(&Caller::Owner, job.id).await
     }
 
-    /// The files that a job left.
-    ///
-    /// # Errors
     /// A Cancel of anyone else is an operation that means nothing, and would look like one that does.
     fn may_cancel(&self, ledger: RepoId, job: &Job) -> Result<(), Error> {
         let is_delegate = || {
@@ -245,6 +245,9 @@ impl Node {
             .hint(format!("ask {author}; a run of it on this machine ends with: rhizome job evict {}", job.id)))
     }
 
+    /// The files that a job left.
+    ///
+    /// # Errors
     /// When there is no such job, or they are not home yet.
     pub async fn artifacts(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Artifacts, Error> {
         caller.require(Scope::ReadJobs)?;

@@ -1,19 +1,19 @@
 //! Submitting a job: checked, placed, written once for each idempotency key, durable before the answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sha2::{Digest as _, Sha256};
 
 use cobs::adapter::writer::{Draft, WriteError};
 use cobs::digest::Digest;
-use cobs::id::{JobId, NodeId};
+use cobs::id::{JobId, RepoId};
 use cobs::job::action::{Action, ActionError, Create, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
-use scheduler::place::choice::{Candidate, Reachable, Wish, choose};
+use scheduler::place::choice::{Wish, choose};
 use scheduler::runner::request::stays_below;
 
+use super::candidates::no_worker;
 use super::error::{Code, Error};
 use super::jobs::storage;
 use super::types::{FirstGrant, Submit, Submitted};
@@ -21,10 +21,9 @@ use super::{Caller, Scope};
 use crate::clock::unix_now;
 use crate::config::RootGrant as GrantPolicy;
 use crate::node::Node;
-use crate::offers::{PeerNow, Promise};
+use crate::offers::Promise;
 use crate::source::{self, Resolved};
 use crate::store::idempotency::{IdempotencyKey, Request, Reservation, ScopedKey};
-use crate::store::peers::{Grant, Standing};
 use crate::store::tokens::TokenName;
 
 /// How often a call waits for another with its key.
@@ -141,24 +140,28 @@ impl Node {
 
     /// A job of this node by the nonce of its root, for a submit that a crash interrupted.
     fn job_with_nonce(&self, nonce: &str) -> Result<Option<JobId>, Error> {
-        let ledger = self.default_ledger()?;
-        let mut query = crate::store::view::list::Query::newest(ledger, crate::store::view::list::PAGE_MAX);
-        query.author = Some(self.id);
-        loop {
-            let page = self.view.list(&query).map_err(|error| storage(&error))?;
-            let items: Vec<super::types::JobSummary> = serde_json::from_slice(&page.json).unwrap_or_default();
-            let found = items.iter().find(|item| self.known_job(item.id).is_some_and(|job| job.create.nonce == nonce));
-            match (found, page.next) {
-                (Some(item), _) => return Ok(Some(item.id)),
-                (None, None) => return Ok(None),
-                (None, next) => query.after = next,
+        for ledger in self.ledgers() {
+            let mut query = crate::store::view::list::Query::newest(ledger, crate::store::view::list::PAGE_MAX);
+            query.author = Some(self.id);
+            loop {
+                let page = self.view.list(&query).map_err(|error| storage(&error))?;
+                let items: Vec<super::types::JobSummary> = serde_json::from_slice(&page.json).unwrap_or_default();
+                let of_nonce = |id| self.known_job(id).is_some_and(|job| job.create.nonce == nonce);
+                if let Some(found) = items.iter().find(|item| of_nonce(item.id)) {
+                    return Ok(Some(found.id));
+                }
+                query.after = page.next;
+                if query.after.is_none() {
+                    break;
+                }
             }
         }
+        Ok(None)
     }
 
     async fn submit_with(self: &Arc<Self>, caller: &Caller, submit: Submit, nonce: String) -> Result<Submitted, Error> {
         self.check_inputs(&submit)?;
-        let ledger = submit.ledger.map_or_else(|| self.default_ledger(), Ok)?;
+        let ledger = submit.ledger.map_or_else(|| self.default_ledger(), |ledger| self.own_ledger(ledger))?;
         let resolved = match submit.source.clone() {
             Some(wanted) => {
                 let node = Arc::clone(self);
@@ -167,7 +170,7 @@ impl Node {
             }
             None => None,
         };
-        let create = self.create(caller, submit, nonce, resolved.as_ref()).await?;
+        let create = self.create(caller, ledger, submit, nonce, resolved.as_ref()).await?;
         let (granted, source) = (create.grant.map(|grant| grant.node), create.spec.source);
         // until the machine has seen it, no other submit may count on the slot
         let promise = granted.filter(|node| *node == self.id).map(|_| Promise::new(&self.promised));
@@ -192,6 +195,7 @@ impl Node {
     async fn create(
         self: &Arc<Self>,
         caller: &Caller,
+        ledger: RepoId,
         submit: Submit,
         nonce: String,
         resolved: Option<&Resolved>,
@@ -200,12 +204,10 @@ impl Node {
         let arbiter = self.arbiter(submit.arbiter.as_deref())?;
         let (on, mode, first_grant) = (submit.on.clone(), submit.mode, submit.first_grant);
         let spec = spec(caller, submit, resolved);
-        let candidates = self.candidates().await?;
-        let wish = Wish { spec: &spec, queue: &queue, on: on.as_deref() };
-        let choice = choose(&wish, &candidates).map_err(|error| {
-            Error::new(Code::Infeasible, error.to_string())
-                .hint("loosen its limits or requirements, or let a peer run it: rhizome peers grant PEER run")
-        })?;
+        let candidates = self.candidates(ledger).await?;
+        let readers = resolved.and_then(|resolved| resolved.readers.as_ref());
+        let wish = Wish { spec: &spec, queue: &queue, on: on.as_deref(), readers };
+        let choice = choose(&wish, &candidates).map_err(|error| no_worker(&error, &spec))?;
         let allowed = first_grant == FirstGrant::Auto && self.config.scheduler.root_grant != GrantPolicy::Never;
         let grant = choice.grant.filter(|_| allowed && arbiter == self.id).map(|(node, kind)| {
             self.granted_to(&node, &nonce);
@@ -213,57 +215,6 @@ impl Node {
         });
         let arbiters = vec![arbiter];
         Ok(Create { version: cobs::JOB_VERSION, spec, nonce, queue, mode, arbiters, workers: choice.workers, grant })
-    }
-
-    /// Who decides: the wish, or the config's, or this node.
-    fn arbiter(&self, wish: Option<&str>) -> Result<NodeId, Error> {
-        let Some(wish) = wish else { return Ok(self.standing_arbiter()) };
-        let node = self.resolve_peer(wish)?;
-        if node != self.id && !self.grants(&node).contains(&Grant::Arbitrate) {
-            let words = format!("{wish} may not arbitrate jobs of this node");
-            return Err(Error::new(Code::Forbidden, words).hint(format!("rhizome peers grant {wish} arbitrate")));
-        }
-        Ok(node)
-    }
-
-    /// The config's arbiter, or the one chosen at a pairing while it may still arbitrate, or this node.
-    fn standing_arbiter(&self) -> NodeId {
-        let chosen = self.state.settings().unwrap_or_default().arbiter;
-        let chosen = chosen.filter(|node| self.grants(node).contains(&Grant::Arbitrate));
-        self.config.arbiter.or(chosen).unwrap_or(self.id)
-    }
-
-    /// Every node that may run this node's jobs, itself first.
-    async fn candidates(self: &Arc<Self>) -> Result<Vec<Candidate>, Error> {
-        let sampler = Arc::clone(self);
-        let own = tokio::task::spawn_blocking(move || sampler.capacity()).await;
-        let mut own = own.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        own.slots_used = own.slots_used.saturating_add(self.promised.load(Ordering::Relaxed));
-        let mut candidates = vec![Candidate {
-            node: self.id,
-            alias: self.own_alias.clone(),
-            labels: self.config.node.labels.clone(),
-            capacity: Some(own),
-            reachable: Reachable::Itself,
-        }];
-        let linked: std::collections::BTreeSet<NodeId> =
-            self.link().map(|link| link.sessions().iter().map(|session| session.node).collect()).unwrap_or_default();
-        for (node, peer) in self.peer_map() {
-            if peer.standing != Standing::Approved || !peer.grants.contains(&Grant::Run) {
-                continue;
-            }
-            let now = self.peer_now(&node);
-            let reachable = match &now {
-                Some(now) if !now.admits => Reachable::Refuses,
-                Some(_) if linked.contains(&node) => Reachable::Linked,
-                Some(_) | None => Reachable::Away,
-            };
-            let capacity = now.map(PeerNow::left);
-            let labels = capacity.as_ref().map(|capacity| capacity.labels.clone()).unwrap_or_default();
-            let alias = peer.alias.unwrap_or_else(|| node.to_string());
-            candidates.push(Candidate { node, alias, labels, capacity, reachable });
-        }
-        Ok(candidates)
     }
 
     /// Whether a job's end is known, and since when: what an idempotency key outlives.

@@ -263,6 +263,9 @@ pub struct JobQuery {
     /// Only this author's.
     #[serde(default)]
     pub author: Option<NodeId>,
+    /// Those of this ledger; of the default one without.
+    #[serde(default)]
+    pub ledger: Option<RepoId>,
     /// 1 to 500; 100 without.
     #[serde(default)]
     pub limit: Option<u32>,

@@ -6,6 +6,7 @@
 mod publish;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -201,6 +202,12 @@ impl Replication {
             tracing::warn!(%rid, %error, "cannot announce the source repository");
         }
     }
+}
+
+/// Who may fetch `rid`; none when everyone may.
+pub fn readers(home: &NodeHome, rid: RepoId) -> Result<Option<BTreeSet<NodeId>>, SourceError> {
+    let document = repository::current_document(&open(home, rid)?)?;
+    Ok(document.is_private().then(|| Members::of(&document).all()))
 }
 
 /// Whether `commit` is in our copy of `rid`.

@@ -9,6 +9,9 @@ use cobs::job::spec::{Privacy, Spec};
 use super::{Verdict, judge};
 use crate::capacity::Capacity;
 
+/// What stands against a candidate that could not have the job's work tree.
+const UNREADABLE: &str = "it may not read the job's repository";
+
 /// A node that may run this node's jobs, the node itself included.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -46,6 +49,8 @@ pub struct Wish<'a> {
     pub queue: &'a str,
     /// A node id, alias or label that narrows the choice.
     pub on: Option<&'a str>,
+    /// Who may read the job's repository, where not everyone may.
+    pub readers: Option<&'a BTreeSet<NodeId>>,
 }
 
 /// The choice.
@@ -65,6 +70,13 @@ pub struct Choice {
 pub struct NoWorker {
     /// What stands against each candidate, by alias.
     pub reasons: Vec<(String, String)>,
+}
+
+impl NoWorker {
+    /// Candidates that may not read the job's repository, by alias.
+    pub fn without_source(&self) -> Vec<&str> {
+        self.reasons.iter().filter(|(_, reason)| reason == UNREADABLE).map(|(alias, _)| alias.as_str()).collect()
+    }
 }
 
 fn words(reasons: &[(String, String)]) -> String {
@@ -127,6 +139,9 @@ fn outside(wish: &Wish<'_>, candidate: &Candidate) -> Option<String> {
     {
         return Some(format!("it is not '{on}' and has no such label"));
     }
+    if wish.readers.is_some_and(|readers| !readers.contains(&candidate.node)) {
+        return Some(UNREADABLE.to_owned());
+    }
     (candidate.reachable == Reachable::Refuses).then(|| "it takes no jobs of this node".into())
 }
 
@@ -175,7 +190,7 @@ mod tests {
     #[test]
     fn the_freest_reachable_node_is_granted_and_all_that_can_are_workers() {
         let spec = Spec::command(vec!["true".into()]);
-        let wish = Wish { spec: &spec, queue: "default", on: None };
+        let wish = Wish { spec: &spec, queue: "default", on: None, readers: None };
         let both = [candidate(A, 3, Reachable::Itself), candidate(B, 0, Reachable::Linked)];
         let choice = choose(&wish, &both).expect("both can");
         assert_eq!(choice.workers.len(), 2);
@@ -189,13 +204,25 @@ mod tests {
     fn a_wish_narrows_and_a_private_job_stays() {
         let mut spec = Spec::command(vec!["true".into()]);
         let both = [candidate(A, 1, Reachable::Itself), candidate(B, 0, Reachable::Linked)];
-        let wish = Wish { spec: &spec, queue: "default", on: Some("label-1") };
+        let wish = Wish { spec: &spec, queue: "default", on: Some("label-1"), readers: None };
         assert_eq!(choose(&wish, &both).expect("A has the label").workers, vec![node(A)]);
         let nobody = choose(&Wish { on: Some("nobody"), ..wish }, &both).expect_err("no such node");
         assert_eq!(nobody.reasons.len(), 2);
         spec.privacy = Privacy::Private;
-        let wish = Wish { spec: &spec, queue: "default", on: None };
+        let wish = Wish { spec: &spec, queue: "default", on: None, readers: None };
         assert_eq!(choose(&wish, &both).expect("here").workers, vec![node(A)]);
+    }
+
+    #[test]
+    fn who_may_not_read_the_source_is_no_worker() {
+        let spec = Spec::command(vec!["true".into()]);
+        let both = [candidate(A, 1, Reachable::Itself), candidate(B, 0, Reachable::Linked)];
+        let readers = BTreeSet::from([node(A)]);
+        let wish = Wish { spec: &spec, queue: "default", on: None, readers: Some(&readers) };
+        let choice = choose(&wish, &both).expect("A may");
+        assert_eq!((choice.workers, choice.grant), (vec![node(A)], Some((node(A), GrantKind::Held))));
+        let error = choose(&Wish { on: Some(B), ..wish }, &both).expect_err("B may not");
+        assert_eq!(error.without_source(), [&B[..12]]);
     }
 
     #[test]
@@ -203,7 +230,8 @@ mod tests {
         let mut spec = Spec::command(vec!["true".into()]);
         spec.limits.memory_bytes = Some(Limit { value: 1 << 50, strict: true });
         let both = [candidate(A, 0, Reachable::Itself), candidate(B, 0, Reachable::Linked)];
-        let error = choose(&Wish { spec: &spec, queue: "default", on: None }, &both).expect_err("beyond");
+        let error =
+            choose(&Wish { spec: &spec, queue: "default", on: None, readers: None }, &both).expect_err("beyond");
         assert!(error.to_string().contains("beyond"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use cobs::id::NodeId;
+use cobs::id::{NodeId, RepoId};
 use cobs::job::outcome::Outcome;
 use cobs::job::spec::{Mode, RunnerKind};
 use cobs::job::state::Status;
@@ -141,6 +141,9 @@ pub struct SubmitOptions {
     /// An earlier job of yours that this one replaces
     #[arg(long, value_name = "JOB")]
     pub supersedes: Vec<String>,
+    /// The ledger; the default one without
+    #[arg(long, value_name = "RID")]
+    pub ledger: Option<RepoId>,
 }
 
 /// What the work tree holds; nothing without a repository.
@@ -217,6 +220,9 @@ pub struct ListOptions {
     /// Only those of this node
     #[arg(long, value_name = "NODE")]
     pub author: Option<NodeId>,
+    /// Those of this ledger; of the default one without
+    #[arg(long, value_name = "RID")]
+    pub ledger: Option<RepoId>,
     /// How many, 1 to 500
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub limit: Option<u32>,
