@@ -159,6 +159,10 @@ fn prepare(
     wish: &Wish,
     prompt: &dyn Fn() -> Option<Passphrase>,
 ) -> Result<(NodeHome, State, Report), Error> {
+    if std::os::unix::net::UnixStream::connect(place.socket()).is_ok() {
+        let words = format!("the daemon of {} is up, so this home is set up", place.files.radicle().display());
+        return Err(Error::new(Code::AlreadyRunning, words));
+    }
     let mut key_seed = [0; 32];
     getrandom::fill(&mut key_seed).expect("the kernel has random bytes");
     let passphrase = place.environment.get("RAD_PASSPHRASE").map(|text| Passphrase::from(text.to_owned()));

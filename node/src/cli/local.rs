@@ -14,7 +14,8 @@ use super::output::Format;
 use crate::config::keys::{is_known, nearest};
 use crate::config::{Environment, Flag};
 use crate::ops::error::{Code, Error};
-use crate::ops::types::Joined;
+use crate::ops::tokens::values;
+use crate::ops::types::{ConfigValue, Joined};
 use crate::setup::{self, Place, Wish};
 use crate::{daemon, logging};
 
@@ -61,6 +62,11 @@ pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
     let start = daemon::Start { files: place.files.clone(), loaded, radicle, program };
     daemon::run(start, stop, |_| ()).await?;
     Ok(0)
+}
+
+/// The configuration as the next daemon would take it.
+pub fn config(place: &Place) -> Result<Vec<ConfigValue>, Failure> {
+    Ok(values(&place.config(Vec::new())?.settings))
 }
 
 fn flag((key, value): (String, String)) -> Result<Flag, Error> {
