@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite;
 
 use crate::support::node::{Node, text};
 use crate::support::process::Process;
-use crate::support::wait;
+use crate::support::{repository, wait};
 
 /// What a shell hears of a job's end: its exit code, 128 + n after signal n, 124 when its time ran out, 125 when it could
 /// not start; and `--json` tells it in words.
@@ -291,4 +291,71 @@ fn a_run_outlives_its_daemon() {
     assert_eq!((&job["outcome"], node.runs(&id)), (&json!("succeeded"), 1), "{job:#}");
     let wanted: String = (1..=30).map(|line| format!("{line}\n")).collect();
     assert_eq!(node.cli(&["job", "logs", &id]).ok(), wanted);
+}
+
+/// Changes that no commit holds go along when they are asked for, as a commit that only the job sees.
+#[test]
+fn a_dirty_tree_goes_along_when_asked() {
+    let node = Node::start("solo");
+    let path = node.home.join("source");
+    repository::create(&node.home, &path, &[("kept", "kept\n"), ("changed", "before\n"), ("gone", "gone\n")]);
+    std::fs::write(path.join("changed"), "after\n").unwrap();
+    std::fs::write(path.join("new"), "new\n").unwrap();
+    std::fs::remove_file(path.join("gone")).unwrap();
+    let state = || {
+        let status = repository::git(&node.home, &path, &["status", "--porcelain"]);
+        status + &repository::git(&node.home, &path, &["for-each-ref"])
+    };
+    let before = state();
+    let run = |dirty: &str| {
+        let repo = path.to_str().unwrap();
+        let command = ["--", "sh", "-c", "for file in *; do cat $file; done"];
+        node.cli(&[&["run", "--quiet", "--repo", repo, "--publish", dirty], &command[..]].concat()).ok()
+    };
+    assert_eq!(run("--dirty"), "after\nkept\nnew\n");
+    assert_eq!(run("--dirty=ignore"), "before\ngone\nkept\n");
+    assert_eq!(state(), before);
+}
+
+/// Who asked for what, and what came of it, is kept; what only looks is not. The configuration is shown with and without a daemon,
+/// and a token that is revoked is worth nothing any more.
+#[test]
+fn changes_are_audited_and_settings_shown() {
+    let mut node = Node::start("solo");
+    let secret = text(&node.json(&["token", "create", "ci", "--scope", "write:jobs,read:jobs"]), "/secret");
+    let submitted = node.ask_with(&secret, "POST", "/schedule", &[], br#"{"command":["true"]}"#).unwrap();
+    assert_eq!(submitted.status, 202, "{submitted:?}");
+    let id = text(&submitted.json(), "/id");
+    node.settled(&id);
+    assert_ne!(node.cli(&["job", "cancel", "ffff"]).code, 0);
+    assert_eq!(node.json(&["token", "list"]).pointer("/0/name"), Some(&json!("ci")));
+    node.cli(&["token", "revoke", "ci"]).ok();
+    let refused = node.ask_with(&secret, "GET", "/v1/jobs", &[], b"").unwrap();
+    assert_eq!(refused.status, 401, "{refused:?}");
+    let entries = node.json(&["audit"]);
+    let row = |entry: &Value| {
+        ["caller", "operation", "subject", "result"].map(|name| entry[name].as_str().unwrap_or_default().to_owned())
+    };
+    let rows: Vec<_> = entries.as_array().unwrap().iter().map(row).collect();
+    let wanted = [
+        ["owner", "revoke_token", "ci", "ok"],
+        ["owner", "cancel", "", "not_found"],
+        ["ci", "submit", &id, "ok"],
+        ["owner", "create_token", "ci", "ok"],
+    ];
+    assert_eq!(rows, wanted);
+    let figures = String::from_utf8(node.ask("GET", "/metrics", &[], b"").unwrap().body).unwrap();
+    let figure = r#"rhizome_operations_total{operation="submit",result="ok"} 1"#;
+    assert!(figures.lines().any(|line| line == figure), "{figures}");
+
+    let shown = |node: &Node| -> Vec<Value> { node.json(&["config", "show"]).as_array().unwrap().clone() };
+    let with = shown(&node);
+    let slots = with.iter().find(|value| value["key"] == "scheduler.slots").unwrap();
+    assert_eq!((text(slots, "/value"), text(slots, "/from")), ("\"4\"".into(), "flag --set scheduler.slots".into()));
+    node.down();
+    let without = shown(&node);
+    let keys = |values: &[Value]| values.iter().map(|value| text(value, "/key")).collect::<Vec<_>>();
+    assert_eq!(keys(&without), keys(&with));
+    node.up();
+    assert_eq!(node.json(&["audit", "--limit", "1"]).as_array().unwrap().len(), 1);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::cli::{self, Output};
 use crate::support::node::Node;
-use crate::support::{skip, tools, wait};
+use crate::support::{repository, skip, tools, wait};
 
 const TYPE: &str = "io.rhizome.job";
 
@@ -85,12 +85,11 @@ fn a_malformed_operation_changes_nothing() {
     assert_eq!(node.settled(&id)["outcome"], "cancelled");
 }
 
-/// A root that another's node copies by `rad cob create` is no job in the first author's name, and a root without our
-/// form is none at all.
+/// A root that is written by `rad cob create` pins no identity, and is no job.
 #[test]
-fn a_root_written_by_hand_is_no_job_of_another() {
+fn a_root_without_a_pin_is_no_job() {
     let ann = Node::start("ann");
-    let Some(tools) = rad(&ann, "a_root_written_by_hand_is_no_job_of_another") else { return };
+    let Some(tools) = rad(&ann, "a_root_without_a_pin_is_no_job") else { return };
     let id = ann.submit(&["--", "true"]);
     ann.settled(&id);
     let ledger = ann.ledger();
@@ -112,4 +111,71 @@ fn a_root_written_by_hand_is_no_job_of_another() {
     let appeared = wait::poll(std::time::Duration::from_secs(2), || (ann.jobs().len() > 1).then_some(()));
     assert_eq!(appeared, None, "{:?}", ann.jobs());
     assert_eq!(ann.settled(&id)["outcome"], "succeeded");
+}
+
+/// A root that another node copies into its own namespace, with the author's signature and under a new id, is no job in
+/// the author's name, here or there.
+#[test]
+fn a_copied_root_is_no_job() {
+    let ann = Node::start("ann");
+    let bob = Node::join("bob", &[], &ann, "submit,run");
+    let id = ann.submit(&["--", "true"]);
+    ann.settled(&id);
+    bob.settled(&id);
+    let ledger = ann.ledger();
+    let storage = |node: &Node| node.place().join("storage").join(ledger.trim_start_matches("rad:"));
+    let root = repository::git(&bob.home, &storage(&bob), &["cat-file", "commit", &id]);
+    // the signature is over the tree alone, so another time is another commit with the same author
+    let line = root.lines().find(|line| line.starts_with("committer ")).unwrap();
+    let copied = root.replacen(line, &line.replacen("committer ", "committer copied ", 1), 1);
+    let file = bob.home.join("copied");
+    std::fs::write(&file, copied).unwrap();
+    let hash = ["hash-object", "-t", "commit", "-w", file.to_str().unwrap()];
+    let copy = repository::git(&bob.home, &storage(&bob), &hash).trim().to_owned();
+    assert_ne!(copy, id);
+    let name = format!("refs/namespaces/{}/refs/cobs/{TYPE}/{copy}", bob.id());
+    repository::git(&bob.home, &storage(&bob), &["update-ref", &name, &copy]);
+    // what bob writes next signs everything in his namespace
+    let next = bob.submit(&["--on", "bob", "--", "true"]);
+    ann.settled(&next);
+    wait::until("ann has the copy", wait::LIMIT, || {
+        let found = repository::git(&ann.home, &storage(&ann), &["for-each-ref", "--format=%(objectname)", &name]);
+        (found.trim() == copy).then_some(())
+    });
+    wait::until("ann has looked at it", wait::LIMIT, || {
+        let figures = String::from_utf8(ann.ask("GET", "/metrics", &[], b"")?.body).ok()?;
+        figures.lines().any(|line| line.starts_with("rhizome_objects_ignored_total ")).then_some(())
+    });
+    for node in [&ann, &bob] {
+        let seen: Vec<String> = node.jobs().into_iter().map(|(id, ..)| id).collect();
+        assert_eq!(seen, [next.clone(), id.clone()], "{}", node.alias);
+        let refused = node.cli(&["job", "show", &copy]);
+        assert!(refused.code == 66 && refused.stderr.contains("no job"), "{refused:?}");
+    }
+}
+
+/// `rad init` and `git push rad` work beside the daemon, and a job runs at what was pushed.
+#[test]
+fn git_push_rad_works_beside_the_daemon() {
+    let node = Node::start("ann");
+    let Some(tools) = rad(&node, "git_push_rad_works_beside_the_daemon") else { return };
+    let path = node.home.join("source");
+    repository::create(&node.home, &path, &[("greeting", "hello\n")]);
+    let of = |program: std::path::PathBuf, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&path).env("RAD_HOME", node.place()).env("RAD_PASSPHRASE", "");
+        let own = std::env::var("PATH").expect("programs are found by PATH");
+        command.env("PATH", format!("{}:{own}", tools.display()));
+        cli::finish(&node.home, &mut command)
+    };
+    let words = ["init", "--name", "source", "--description", "x", "--default-branch", "main", "--private"];
+    of(tools.join("rad"), &[&words[..], &["--no-confirm"]].concat()).ok();
+    std::fs::write(path.join("greeting"), "pushed\n").unwrap();
+    repository::git(&node.home, &path, &["commit", "--quiet", "--all", "--message", "More"]);
+    of("git".into(), &["push", "rad", "main"]).ok();
+    let repo = of(tools.join("rad"), &["."]).ok().trim().to_owned();
+    for repo in [repo.as_str(), path.to_str().unwrap()] {
+        let output = node.cli(&["run", "--quiet", "--repo", repo, "--", "cat", "greeting"]);
+        assert_eq!((output.code, output.stdout.as_str()), (0, "pushed\n"), "{repo}: {output:?}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use super::check::problem;
 use super::machine::Machine;
 use crate::support::cli;
 use crate::support::home::Home;
@@ -57,10 +58,13 @@ fn says_that_the_disk_is_full() {
     assert_eq!(error["error"]["code"], "storage", "{error}");
     assert!(error["error"]["hint"].as_str().is_some_and(|hint| hint.contains("disk")), "{error}");
     machine.json(&["status"]);
+    let submit = ["POST /schedule HTTP/1.1", "content-type: application/json"];
+    problem(&machine.ask(&submit, br#"{"command":["true"]}"#), 507, "storage", &["disk"], "a submit");
     fs::remove_file(disk.join("filler")).unwrap();
     machine.run(&["run", "--", "true"]).ok();
     let after = machine.json(&["job", "list"])["items"].as_array().unwrap().len();
     assert!(after > before, "{before} jobs, then {after}");
+    assert_eq!(machine.json(&["status"])["status"], "ok", "what has passed is still called wrong");
     drop(machine);
     drop(mounted);
 }

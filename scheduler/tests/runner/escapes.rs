@@ -10,6 +10,8 @@ pub const TESTS: Tests = &[
     ("escapes::writing_outside", writing_outside),
     ("escapes::the_network", the_network),
     ("escapes::other_processes", other_processes),
+    ("escapes::the_proc_of_the_host", the_proc_of_the_host),
+    ("escapes::the_supervisor_from_inside", the_supervisor_from_inside),
     ("escapes::mounts_and_namespaces", mounts_and_namespaces),
     ("escapes::device_nodes", device_nodes),
     ("escapes::the_first_process", the_first_process),
@@ -77,6 +79,29 @@ fn other_processes() {
     let count: u32 = log.lines().next().unwrap().parse().unwrap();
     assert!(count <= 5, "{log}");
     assert!(log.contains("No such process") && log.contains("still here"), "{log}");
+}
+
+fn the_proc_of_the_host() {
+    // What /proc says of the machine as a whole is not to be written, its memory and messages not to be read, and no
+    // process of it shows another root.
+    let host = std::process::id();
+    let log = says(&script(&format!(
+        "for f in sysrq-trigger sys/kernel/hostname sys/kernel/core_pattern sys/vm/drop_caches 1/oom_score_adj; do \
+           (echo 1 >/proc/$f) 2>/dev/null && echo wrote $f; done; \
+         for f in kcore kmsg 1/environ 1/maps {host}/environ {host}/status; do \
+           head -c 1 /proc/$f >/dev/null 2>&1 && echo read $f; done; \
+         ls /proc/1/root/ /proc/1/cwd/ /proc/{host}/root/ 2>/dev/null; ls /proc/self/root/ | grep -cx root; echo end"
+    )));
+    assert_eq!(log, "0\nend\n");
+}
+
+fn the_supervisor_from_inside() {
+    // No process inside is the supervisor, whatever number is tried; the run ends as its command does.
+    let log = says(&script(
+        "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'super[v]ise'; \
+         i=2; while [ $i -lt 40000 ]; do [ $i = $$ ] || kill -9 $i 2>/dev/null; i=$((i+1)); done; echo ends by itself",
+    ));
+    assert_eq!(log, "0\nends by itself\n");
 }
 
 fn mounts_and_namespaces() {
