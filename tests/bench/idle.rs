@@ -39,7 +39,7 @@ pub async fn measure(bin: &Path, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<(
         let used = (machine.processor_s()? - before) / seconds * 100.0;
         let row = Row::new(Area::Ledger, &format!("idle memory of {who}"), quantile(&memory, 0.5), "MB", LOOKS);
         add(row.target(Target::AtMost(80.0)));
-        let row = Row::new(Area::Ledger, &format!("idle processor of {who}"), used, "%", LOOKS);
+        let row = Row::new(Area::Ledger, &format!("idle processor of {who}, over {LOOKS} s"), used, "%", 1);
         add(row.target(Target::AtMost(1.0)));
     }
     Ok(())

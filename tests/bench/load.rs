@@ -39,7 +39,8 @@ pub async fn measure(pair: &Pair, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<
         jobs.insert(answer??.id);
     }
     let rate = JOBS as f64 / begun.elapsed().as_secs_f64();
-    add(Row::new(Area::Jobs, "500 jobs at once, accepted", rate, "jobs/s", JOBS).target(Target::AtLeast(200.0)));
+    add(Row::new(Area::Jobs, "500 jobs at once, accepted (one burst)", rate, "jobs/s", 1)
+        .target(Target::AtLeast(200.0)));
     let mut left = jobs.clone();
     let mut looks = tokio::time::interval(LOOK);
     let mut connection = pair.submitter.connection().await?;
