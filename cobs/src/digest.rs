@@ -12,7 +12,7 @@ pub struct Digest(pub [u8; 32]);
 
 /// The text is not a digest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("'{0}' is not a SHA-256 digest of 64 hex digits")]
+#[error("'{0}' is not a SHA-256 digest of 64 lowercase hex digits")]
 pub struct DigestError(String);
 
 impl fmt::Display for Digest {
@@ -32,7 +32,8 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || DigestError(text.chars().take(80).collect());
-        if text.len() != 64 || !text.is_ascii() {
+        // one spelling alone: `from_str_radix` would take capitals and a sign as well
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(error());
         }
         let mut bytes = [0; 32];

@@ -4,6 +4,7 @@
 //! job and a sequence number of its author: a signed tree that is copied below another job means nothing there.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::JOB_VERSION;
 use crate::digest::Blob;
@@ -277,7 +278,11 @@ impl Action {
         }
         let action: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         action.check()?;
-        Ok(action)
+        let given: Value = serde_json::from_slice(bytes).map_err(malformed)?;
+        match misspelled(&serde_json::to_value(&action).map_err(malformed)?, &given) {
+            Some(text) => Err(ActionError::Malformed { message: format!("'{text}' has another spelling") }),
+            None => Ok(action),
+        }
     }
 
     /// The bytes written into the operation; Radicle stores them in canonical form.
@@ -335,6 +340,21 @@ impl Action {
             | Self::StepDown(StepDown { job, seq, .. })
             | Self::Takeover(Takeover { job, seq, .. }) => Some((*job, *seq)),
         }
+    }
+}
+
+/// The first text of an action that reads as another: an id has one spelling, so that every reader judges it alike,
+/// also one whose parser takes fewer.
+fn misspelled(own: &Value, given: &Value) -> Option<String> {
+    match (own, given) {
+        (Value::String(own), Value::String(given)) => (own != given).then(|| given.clone()),
+        (Value::Array(own), Value::Array(given)) => {
+            own.iter().zip(given).find_map(|(own, given)| misspelled(own, given))
+        }
+        (Value::Object(own), Value::Object(given)) => {
+            own.iter().find_map(|(key, own)| given.get(key).and_then(|given| misspelled(own, given)))
+        }
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::world::{
     op, revision, root, root_of, tree,
 };
 use cobs::id::{Epoch, Seq, Term, Token};
-use cobs::job::action::{ActionError, GrantKind, RootGrant};
+use cobs::job::action::{Action, ActionError, GrantKind, RootGrant};
 use cobs::job::history::{Content, History, Op};
 use cobs::job::outcome::{Outcome, RunOutcome, Settlement};
 use cobs::job::spec::Mode;
@@ -231,4 +231,30 @@ fn what_cannot_be_read_is_counted() {
     }
     let second = Op { id: op(WORKER1, act(JOB, 0).bid(1), None).id, ..root() };
     assert_eq!(ignored(&job_of(root(), [second])), [(Ignored::SecondRoot, 1)]);
+}
+
+#[test]
+fn an_id_has_one_spelling() {
+    // the libraries' parsers take several, and another reader might not
+    let repo = "rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5";
+    let digest = "ab".repeat(32);
+    let mut root = create();
+    root.spec.source =
+        Some(cobs::job::spec::Source { repo: repo.parse().unwrap(), commit: "c".repeat(40).parse().unwrap() });
+    root.spec.inputs = vec![cobs::job::spec::Input { path: "in".into(), digest: digest.parse().unwrap(), size: 1 }];
+    let text = String::from_utf8(Action::Create(Box::new(root)).encode()).unwrap();
+    assert!(Action::decode(text.as_bytes()).is_ok());
+    let hex: String = [WORKER1; 32].iter().map(|byte| format!("{byte:02x}")).collect();
+    let spellings = [
+        (repo.to_owned(), repo.trim_start_matches("rad:").to_owned()),
+        (node(WORKER1).to_string(), format!("fed01{hex}")),
+        (digest.clone(), digest.to_uppercase()),
+        (digest.clone(), format!("+b{}", &digest[2..])),
+        ("c".repeat(40), "C".repeat(40)),
+    ];
+    for (own, other) in spellings {
+        let odd = text.replacen(&own, &other, 1);
+        assert_ne!(odd, text, "{own} is not there");
+        assert!(Action::decode(odd.as_bytes()).is_err(), "{other} was taken for {own}");
+    }
 }
