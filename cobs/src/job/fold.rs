@@ -372,8 +372,10 @@ impl<'a> Fold<'a> {
                     }
                 }
                 Action::Cancel(_) => self.ignore(Ignored::NotDelegate),
-                Action::StepDown(step) => self.note_unused(HandOver::StepDown(*step), candidate),
-                Action::Takeover(takeover) => self.note_unused(HandOver::Takeover(takeover.clone()), candidate),
+                Action::StepDown(step) => self.note_unused(HandOver::StepDown(*step), candidate, candidates),
+                Action::Takeover(takeover) => {
+                    self.note_unused(HandOver::Takeover(takeover.clone()), candidate, candidates)
+                }
                 Action::Create(_) | Action::Grant(_) | Action::Done(_) | Action::Settle(_) => {}
             }
         }

@@ -173,6 +173,8 @@ pub enum Ignored {
     BadTarget,
     /// The epoch does not follow one that exists, or another operation opened it.
     BadEpoch,
+    /// A step-down by an arbiter that had settled the job.
+    AfterSettle,
     /// A term of 0 in a job that no node may start by itself.
     ModeForbids,
 }

@@ -234,6 +234,22 @@ fn what_cannot_be_read_is_counted() {
 }
 
 #[test]
+fn an_arbiter_that_has_settled_does_not_step_down() {
+    // or its successor could settle the job once more, in a higher epoch
+    let settle = |seq: u32| (AUTHOR, act(JOB, seq).settle(0, Settlement::Cancelled));
+    let step_down = |seq: u32| (AUTHOR, act(JOB, seq).step_down(0, ARBITER2, 1));
+    let again = (ARBITER2, act(JOB, 0).settle(1, Settlement::Expired));
+    let settled = job(&[settle(1), step_down(2), again.clone()]);
+    assert_eq!(settled.settled.map(|settled| settled.outcome), Some(Settlement::Cancelled));
+    assert_eq!((settled.epochs.len(), settled.other_settles.len()), (1, 0));
+    assert_eq!(ignored(&settled), [(Ignored::BadEpoch, 1), (Ignored::AfterSettle, 1)]);
+    // what it settles after its hand-over is an alarm
+    let handed = job(&[step_down(1), settle(2), again]);
+    assert_eq!(handed.settled.map(|settled| settled.outcome), Some(Settlement::Expired));
+    assert_eq!((handed.epochs.len(), handed.other_settles.len()), (2, 1));
+}
+
+#[test]
 fn an_id_has_one_spelling() {
     // the libraries' parsers take several, and another reader might not
     let repo = "rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5";

@@ -19,7 +19,11 @@ impl<'a> Fold<'a> {
                 _ => None,
             });
             let step_down = candidates.iter().filter_map(|candidate| match candidate.action {
-                Action::StepDown(step) if step.epoch == epoch && self.may_step_down(candidate.id, step, arbiter) => {
+                Action::StepDown(step)
+                    if step.epoch == epoch
+                        && self.may_step_down(candidate.id, step, arbiter)
+                        && !self.settled_before(candidates, arbiter, step) =>
+                {
                     Some((candidate.id.tree, step.to, step.last, HandOver::StepDown(*step)))
                 }
                 _ => None,
@@ -41,8 +45,20 @@ impl<'a> Fold<'a> {
         id.author == arbiter && step.to != arbiter && place(step.to).is_some_and(|to| Some(to) > place(arbiter))
     }
 
+    /// An arbiter never steps down a settled job: by its own numbers the settle came first, and a successor's would
+    /// change the result.
+    fn settled_before(&self, candidates: &[Candidate<'a>], arbiter: NodeId, step: &StepDown) -> bool {
+        candidates.iter().any(|candidate| match candidate.action {
+            Action::Settle(settle) => {
+                let of_epoch = candidate.id.author == arbiter && settle.epoch == step.epoch;
+                of_epoch && settle.seq < step.seq && !self.forbidden(&settle.outcome)
+            }
+            _ => false,
+        })
+    }
+
     /// Hand-overs that opened no epoch are counted with the reason.
-    pub(super) fn note_unused(&mut self, by: HandOver, candidate: &Candidate<'a>) {
+    pub(super) fn note_unused(&mut self, by: HandOver, candidate: &Candidate<'a>, all: &[Candidate<'a>]) {
         if self.job.epochs.iter().any(|opened| opened.by.as_ref() == Some(&by)) {
             return;
         }
@@ -53,6 +69,7 @@ impl<'a> Fold<'a> {
                 None => Ignored::BadEpoch,
                 Some(arbiter) if arbiter != candidate.id.author => Ignored::NotArbiter,
                 Some(arbiter) if !self.may_step_down(candidate.id, step, arbiter) => Ignored::BadTarget,
+                Some(arbiter) if self.settled_before(all, arbiter, step) => Ignored::AfterSettle,
                 Some(_) => Ignored::BadEpoch,
             },
         };
