@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +59,7 @@ pub struct Start {
 struct Threads {
     claims: ClaimsThread,
     follower: FollowerThread,
-    events: tokio::sync::mpsc::Receiver<ReplicationEvent>,
+    events: Receiver<ReplicationEvent>,
 }
 
 /// Runs the daemon until `stop`. `ready` is told the node once it serves.
@@ -82,10 +83,12 @@ pub async fn run(start: Start, stop: CancellationToken, ready: impl FnOnce(&Arc<
     let address = tcp.local_addr().map_err(|error| storage(&error))?;
     node.api_addresses.set(vec![address.to_string()]).ok();
     start_link(&node, link_files).await?;
-    start_threads(&node, threads)?;
+    let events = start_threads(&node, threads)?;
     let starter = Arc::clone(&node);
     let started = tokio::task::spawn_blocking(move || starter.take_up());
     started.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    // only now: a job that a peer sends while the last daemon's are not told yet would be taken for a new one
+    tokio::spawn(tasks::replication(Arc::clone(&node), events));
     tasks::spawn(&node, &stop);
     let served = Arc::new(Arc::clone(&node));
     let tcp = tokio::spawn(api::listen::serve_tcp(tcp, Arc::clone(&served), settings.clone(), stop.clone()));
@@ -280,13 +283,13 @@ async fn start_link(node: &Arc<Node>, (key, wanted): (std::path::PathBuf, config
     Ok(())
 }
 
-fn start_threads(node: &Arc<Node>, threads: Threads) -> Result<(), Error> {
+/// Starts the two threads, and hands out what came from peers meanwhile.
+fn start_threads(node: &Arc<Node>, threads: Threads) -> Result<Receiver<ReplicationEvent>, Error> {
     let seen = Arc::clone(node);
     threads.follower.spawn(move |job| seen.saw(job)).map_err(|error| storage(&error))?;
     let executor = Arc::clone(node);
     threads.claims.spawn(move |effect| executor.execute(effect)).map_err(|error| storage(&error))?;
-    tokio::spawn(tasks::replication(Arc::clone(node), threads.events));
-    Ok(())
+    Ok(threads.events)
 }
 
 /// The state's error, in words that say what is safe to do.

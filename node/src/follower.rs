@@ -25,6 +25,8 @@ use crate::store::view::{Change, JobRecord, JobRow, View};
 const ASKS_MAX: usize = 16_384;
 /// Most requests read in one batch.
 const BATCH_ASKS_MAX: usize = 512;
+/// Most jobs that are read before they are told of.
+const READ_AT_ONCE: usize = 256;
 
 /// What is asked of the thread.
 pub enum Ask {
@@ -75,6 +77,15 @@ pub struct Follower {
     sender: SyncSender<Ask>,
 }
 
+/// What the thread keeps between two batches.
+#[derive(Default)]
+struct Known {
+    open: BTreeMap<RepoId, OpenLedger>,
+    /// Unsettled jobs that the view has of an earlier life and that were not read in this one: a scan may have failed.
+    /// Whatever brings one of them later, this node may have confirmed it before.
+    unread: BTreeSet<(RepoId, JobId)>,
+}
+
 /// The thread before it runs.
 pub struct FollowerThread {
     receiver: Receiver<Ask>,
@@ -103,14 +114,14 @@ impl FollowerThread {
     }
 
     fn run(self, mut tell: impl FnMut(Seen)) {
-        let mut open = BTreeMap::new();
+        let mut known = Known::default();
         while let Ok(first) = self.receiver.recv() {
             let mut asks = vec![first];
             while asks.len() < BATCH_ASKS_MAX {
                 let Ok(ask) = self.receiver.try_recv() else { break };
                 asks.push(ask);
             }
-            if !self.batch(asks, &mut open, &mut tell) {
+            if !self.batch(asks, &mut known, &mut tell) {
                 break;
             }
         }
@@ -120,7 +131,7 @@ impl FollowerThread {
     }
 
     /// Reads each job of a batch once, then calls what waits for it. False at the end.
-    fn batch(&self, asks: Vec<Ask>, open: &mut BTreeMap<RepoId, OpenLedger>, tell: &mut impl FnMut(Seen)) -> bool {
+    fn batch(&self, asks: Vec<Ask>, known: &mut Known, tell: &mut impl FnMut(Seen)) -> bool {
         let mut jobs: BTreeSet<(RepoId, JobId)> = BTreeSet::new();
         let mut after: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
         let mut goes_on = true;
@@ -134,72 +145,83 @@ impl FollowerThread {
                     after.push(then);
                 }
                 Ask::Scan { ledger, origin, then } => {
-                    self.scan(ledger, origin, open, tell);
+                    self.scan(ledger, origin, known, tell);
                     after.push(then);
                 }
                 Ask::Stop => goes_on = false,
             }
         }
-        self.read(&jobs, Origin::Live, open, tell);
+        self.read(&jobs, Origin::Live, known, tell);
         after.into_iter().for_each(|then| then());
         goes_on
     }
 
-    fn scan(
-        &self,
-        ledger: RepoId,
-        origin: Origin,
-        open: &mut BTreeMap<RepoId, OpenLedger>,
-        tell: &mut impl FnMut(Seen),
-    ) {
+    fn scan(&self, ledger: RepoId, origin: Origin, known: &mut Known, tell: &mut impl FnMut(Seen)) {
+        if origin == Origin::Start {
+            let unfinished = self.view.unfinished(ledger).unwrap_or_default();
+            known.unread.extend(unfinished.into_iter().map(|job| (ledger, job)));
+        }
         // another identity may change what a job's operations are worth; else an unchanged job reads as it did
-        let again = origin == Origin::Start || !open.get(&ledger).is_some_and(OpenLedger::is_current);
-        let Some(open_ledger) = self.open(ledger, open) else { return };
-        let listed = match open_ledger.list() {
+        let again = origin == Origin::Start || !known.open.get(&ledger).is_some_and(OpenLedger::is_current);
+        let Some(open) = self.open(ledger, &mut known.open) else { return };
+        let listed = match open.list() {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::error!(%ledger, %error, "cannot list the jobs of the ledger");
                 return;
             }
         };
-        let known = self.view.tips(ledger).unwrap_or_default();
+        let seen = self.view.tips(ledger).unwrap_or_default();
         let unfinished = if again { self.view.unfinished(ledger).unwrap_or_default() } else { BTreeSet::new() };
+        let changed = |job: &JobId, tips: &Tips| seen.get(job) != Some(&fingerprint(tips));
         let wanted: BTreeSet<(RepoId, JobId)> = listed
             .iter()
-            .filter(|(job, tips)| known.get(*job) != Some(&fingerprint(tips)) || unfinished.contains(*job))
+            .filter(|(job, tips)| {
+                changed(job, tips) || unfinished.contains(*job) || known.unread.contains(&(ledger, **job))
+            })
             .map(|(job, _)| (ledger, *job))
             .collect();
         tracing::debug!(%ledger, jobs = listed.len(), read = wanted.len(), "ledger scanned");
-        self.read(&wanted, origin, open, tell);
+        self.read(&wanted, origin, known, tell);
     }
 
-    fn read(
+    /// Reads jobs and tells of them, some at a time: what a ledger holds need not fit into memory.
+    fn read(&self, jobs: &BTreeSet<(RepoId, JobId)>, origin: Origin, known: &mut Known, tell: &mut impl FnMut(Seen)) {
+        let mut left = jobs.iter().copied().peekable();
+        while left.peek().is_some() {
+            self.read_some(left.by_ref().take(READ_AT_ONCE), origin, known, tell);
+        }
+    }
+
+    fn read_some(
         &self,
-        jobs: &BTreeSet<(RepoId, JobId)>,
+        jobs: impl Iterator<Item = (RepoId, JobId)>,
         origin: Origin,
-        open: &mut BTreeMap<RepoId, OpenLedger>,
+        known: &mut Known,
         tell: &mut impl FnMut(Seen),
     ) {
         let mut changes = Vec::new();
         let mut seen = Vec::new();
         for (ledger, job) in jobs {
-            let Some(open_ledger) = self.open(*ledger, open) else { continue };
+            let Some(open) = self.open(ledger, &mut known.open) else { continue };
             // an object that our reading fails at must not end the reading of all others
-            let work = AssertUnwindSafe(|| self.read_one(*ledger, *job, open_ledger));
+            let work = AssertUnwindSafe(|| self.read_one(ledger, job, open));
             let Ok(read) = catch_unwind(work) else {
                 tracing::error!(%job, %ledger, "reading an object failed; it is left out");
                 continue;
             };
             match read {
                 Ok((change, job, created)) => {
+                    let earlier = known.unread.remove(&(ledger, job.id));
+                    let origin = if earlier { Origin::Start } else { origin };
                     changes.push(change);
-                    seen.push(Seen { ledger: *ledger, job: Arc::new(job), created, origin });
+                    seen.push(Seen { ledger, job: Arc::new(job), created, origin });
                 }
                 Err(error @ ReadError::Storage { .. }) => tracing::error!(%error, "cannot read a job"),
                 Err(error) => {
                     metrics::counter!("rhizome_objects_ignored_total").increment(1);
                     tracing::warn!(%job, %ledger, %error, "object ignored");
-                    changes.push(Change::Ignore { ledger: *ledger, object: *job, tips: Digest([0; 32]) });
+                    changes.push(Change::Ignore { ledger, object: job, tips: Digest([0; 32]) });
                 }
             }
         }
