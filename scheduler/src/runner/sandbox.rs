@@ -143,15 +143,21 @@ impl Runner for Sandbox {
         let mut child = self
             .spawn(&run_dir)
             .map_err(|source| StartError::Supervisor { program: self.config.supervisor.program.clone(), source })?;
-        let armed = hear_armed(&mut child);
         // A child must be waited for; this costs a blocked thread, and the supervisor lives on without us.
-        thread("reaper").spawn(move || child.wait()).map_err(io)?;
+        let armed = hear_armed(&mut child).and_then(|armed| {
+            thread("reaper").spawn(move || child.wait())?;
+            Ok(armed)
+        });
         let run = Run::new(run_dir.clone(), request.run, Some(spawned));
         match armed {
             Ok(true) => Ok(run),
             // It ended before it was ready, and says why in its outcome, or died.
             Ok(false) => run::adopt(&run_dir).map(|_| run).map_err(StartError::Run),
-            Err(source) => Err(io(source)),
+            Err(source) => {
+                // It may be armed all the same, and what is told as not started must not run.
+                let _ = self.reap(&run_dir);
+                Err(io(source))
+            }
         }
     }
 
