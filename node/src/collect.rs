@@ -104,21 +104,26 @@ async fn run(node: &Arc<Node>, job: JobId, token: Token, report: &Report, most: 
 
 /// What a job may bring home: a peer's report must not fill this disk.
 #[derive(Clone, Copy)]
-struct Most {
+pub struct Most {
     log_bytes: u64,
-    artifact_bytes: u64,
+    /// Of all artifacts together.
+    pub artifact_bytes: u64,
 }
 
 impl Most {
     /// The limits of the job, or else of this node. A run's own words may go beyond its log's limit.
-    fn of(node: &Node, job: &Job) -> Self {
+    pub fn of(node: &Node, job: &Job) -> Self {
         let (limits, defaults) = (&job.create.spec.limits, &node.config.limits);
         let log_bytes = limits.log_bytes.map_or(defaults.log_bytes, |limit| limit.value);
         let artifact_bytes = limits.disk_bytes.map_or(defaults.disk_bytes, |limit| limit.value);
         Self { log_bytes: log_bytes.saturating_add(LOG_NOTES_BYTES), artifact_bytes }
     }
 
-    fn allows(self, what: &str, bytes: u64, most: u64) -> Result<(), Error> {
+    /// Refuses what is more.
+    ///
+    /// # Errors
+    /// When it is.
+    pub fn allows(self, what: &str, bytes: u64, most: u64) -> Result<(), Error> {
         if bytes <= most {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use super::error::{Code, Error};
 use super::types::{Artifact, Artifacts, CancelRequest, Explain, ExplainNode, JobQuery, JobSummary, JobView};
 use super::{Caller, Scope};
 use crate::clock::rfc3339;
+use crate::collect::{MANIFEST_BYTES_MAX, Most};
 use crate::node::Node;
 use crate::store::UnixMs;
 use crate::store::view::list::Query;
@@ -258,9 +259,9 @@ impl Node {
         let Some(list) = report.digests.artifacts.or_else(|| self.own_artifacts(&job, report)) else {
             return Ok(Artifacts { files: Vec::new() });
         };
+        Most::of(self, &job).allows("list of artifacts", list.size, MANIFEST_BYTES_MAX)?;
         self.bring(&job, report, list).await?;
-        let path = self.blob_of(&job, list);
-        let bytes = std::fs::read(path).map_err(|error| storage(&error))?;
+        let bytes = tokio::fs::read(self.blob_of(&job, list)).await.map_err(|error| storage(&error))?;
         let manifest = crate::collect::parse(&bytes)?;
         let file = |artifact: scheduler::runner::finished::Artifact| Artifact {
             path: artifact.path,
@@ -289,6 +290,8 @@ impl Node {
         })?;
         let blob = Blob { digest: artifact.digest, size: artifact.size };
         if let Some(report) = effective(&job) {
+            let most = Most::of(self, &job);
+            most.allows("artifact", blob.size, most.artifact_bytes)?;
             self.bring(&job, report, blob).await?;
         }
         let file = tokio::fs::File::open(self.blob_of(&job, blob)).await.map_err(|error| storage(&error))?;
