@@ -79,6 +79,7 @@ pub fn meaning(code: Code) -> (StatusCode, &'static str) {
         Code::StateCorrupt => (StatusCode::INTERNAL_SERVER_ERROR, "The state cannot be read"),
         Code::Config => (StatusCode::INTERNAL_SERVER_ERROR, "The configuration is wrong"),
         Code::Storage => (StatusCode::INSUFFICIENT_STORAGE, "Storage failed"),
+        Code::Unconfirmed => (StatusCode::INSUFFICIENT_STORAGE, "Stored and not confirmed"),
         Code::Locked => (StatusCode::LOCKED, "The key is locked"),
         Code::Gone => (StatusCode::GONE, "Not available any more"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The node failed"),

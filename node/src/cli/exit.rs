@@ -113,7 +113,7 @@ pub fn exit_code(code: Code) -> u8 {
         Code::PeerUnreachable | Code::NoDaemon => 69,
         Code::Internal => 70,
         Code::AlreadyRunning | Code::PortInUse => 73,
-        Code::StateCorrupt | Code::Storage => IO,
+        Code::StateCorrupt | Code::Storage | Code::Unconfirmed => IO,
         Code::RateLimited | Code::LedgerFull | Code::Busy => 75,
         Code::WrongTransportKey => 76,
         Code::Unauthorized

@@ -68,6 +68,8 @@ pub enum Code {
     Config,
     /// The disk is full, or storage failed.
     Storage,
+    /// It is stored, and whether it will count is not known yet.
+    Unconfirmed,
     /// The key is locked, or its passphrase is wrong.
     Locked,
     /// The artifact or log is not available any more.
@@ -111,6 +113,9 @@ impl Code {
             Self::StateCorrupt => "bring the file back from a copy of this very disk",
             Self::Config => "correct the configuration, and try again",
             Self::Storage => "look at the disk of this node",
+            Self::Unconfirmed => {
+                "look at the disk of this node; once it can be written, rhizome job list shows the job"
+            }
             Self::Locked => "give the passphrase in RAD_PASSPHRASE, or on a terminal",
             Self::Gone => "it was not kept; run the job again",
             Self::Internal => "look into the daemon's log, and report it",

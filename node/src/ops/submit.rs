@@ -104,8 +104,8 @@ impl Node {
                     node.finish(&key, submitted.id).await?;
                     Ok(submitted)
                 }
-                // the job may be written all the same: the key stays taken, and a restart finds the job by its nonce
-                Err(error) if error.code == Code::Storage => Err(error),
+                // the job may turn up yet: the key stays taken, and a restart finds the job by its nonce
+                Err(error) if error.code == Code::Unconfirmed => Err(error),
                 Err(error) => {
                     let state = Arc::clone(&node.state);
                     let released = tokio::task::spawn_blocking(move || state.release_key(&key)).await;
@@ -314,11 +314,10 @@ pub fn write_error(error: &WriteError) -> Error {
         WriteError::Invalid(_) | WriteError::Record(_) => Error::new(Code::BadRequest, words),
         WriteError::UnknownJob(_) => Error::new(Code::NotFound, words),
         WriteError::Ledger { .. } => Error::new(Code::NoLedger, words).hint("see: rhizome status"),
-        WriteError::Stopped
-        | WriteError::SequenceExhausted(_)
+        WriteError::Stopped | WriteError::Unconfirmed(_) => Error::new(Code::Unconfirmed, words),
+        WriteError::SequenceExhausted(_)
         | WriteError::Exists(_)
         | WriteError::Contended(_)
-        | WriteError::Storage { .. }
-        | WriteError::Unconfirmed(_) => Error::new(Code::Storage, words),
+        | WriteError::Storage { .. } => Error::new(Code::Storage, words),
     }
 }

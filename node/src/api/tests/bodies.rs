@@ -57,6 +57,7 @@ codes!(
     StateCorrupt,
     Config,
     Storage,
+    Unconfirmed,
     Locked,
     Gone,
     Internal,
