@@ -153,6 +153,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         replication,
         probe: Mutex::new((probe, None)),
         capacity_changed: Notify::new(),
+        preparing: Mutex::new(BTreeMap::new()),
         changes: broadcast::channel(CHANGES_MAX).0,
         started: Instant::now(),
         runtime,

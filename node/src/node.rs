@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::writer::{Draft, Urgency, WriteError, WriterHandle, Written};
-use cobs::id::{JobId, NodeId, RepoId};
+use cobs::id::{JobId, NodeId, RepoId, RunId, Token};
 use cobs::job::action::Action;
+use cobs::job::outcome::RunOutcome;
 use cobs::job::state::Job;
 use scheduler::capacity::Capacity;
 use scheduler::machine::{Asked, Effect, Event};
@@ -24,13 +25,19 @@ use crate::follower::{Ask, Follower, Seen};
 use crate::link::Link;
 use crate::offers::Offers;
 use crate::replication::Replication;
-use crate::runs::{Runs, prepare};
+use crate::runs::Runs;
+use crate::runs::prepare::{self, Unprepared};
 use crate::store::peers::{Grant, Peer, Standing};
 use crate::store::state::State;
 use crate::store::view::View;
 
 /// Changes of jobs that a slow listener may lag behind before it reads the view anew.
 pub const CHANGES_MAX: usize = 4096;
+
+/// Runs of one author that are prepared at once: a slow source of one must hold up neither the others nor the pool.
+const PREPARED_AT_ONCE: usize = 4;
+/// From a note that could not be written to the next try, at first and at most.
+const NOTE_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 /// The node. Everything that acts holds it by `Arc`.
 pub struct Node {
@@ -82,6 +89,8 @@ pub struct Node {
     pub(crate) peers_now: Offers,
     /// Wakes who tells peers what this node offers.
     pub(crate) capacity_changed: Notify,
+    /// Places to prepare runs in, by author.
+    pub(crate) preparing: Mutex<BTreeMap<NodeId, Arc<Semaphore>>>,
     /// Reports that are being brought home, or are here.
     pub(crate) collecting: Mutex<BTreeSet<(JobId, cobs::id::Token)>>,
     /// Jobs whose logs or artifacts are still on a peer.
@@ -204,10 +213,7 @@ impl Node {
                 None
             }
             Effect::Note { job, token } => {
-                self.block(move |node| match node.state.never_confirm(job, token) {
-                    Ok(()) => node.claims.send(Event::Noted { job, token }),
-                    Err(error) => tracing::error!(%job, %token, %error, "cannot note a term; it keeps its lease"),
-                });
+                self.runtime.spawn(Arc::clone(self).note_term(job, token));
                 None
             }
             Effect::Send { to, message } => {
@@ -215,20 +221,7 @@ impl Node {
                 None
             }
             Effect::Prepare { run } => {
-                self.block(move |node| {
-                    let prepared = match node.known_job(run.job) {
-                        Some(job) => prepare::prepare(node, run, &job),
-                        None => Err("the job is not here".into()),
-                    };
-                    match prepared {
-                        Ok(request) => {
-                            tracing::debug!(%run, "prepared");
-                            node.runs.note(run, |active| active.request = Some(Arc::new(request)));
-                            node.claims.send(Event::Prepared { run });
-                        }
-                        Err(reason) => node.claims.send(Event::NotPrepared { run, reason }),
-                    }
-                });
+                self.runtime.spawn(Arc::clone(self).prepare(run));
                 None
             }
             Effect::Start { run, deadline } => {
@@ -253,6 +246,60 @@ impl Node {
                 None
             }
         }
+    }
+
+    /// Writes down that a term is never confirmed, until it is written: without it the job would stand still.
+    async fn note_term(self: Arc<Self>, job: JobId, token: Token) {
+        let [mut pause, longest] = NOTE_RETRY;
+        loop {
+            let node = Arc::clone(&self);
+            let note = move || {
+                node.state.never_confirm(job, token)?;
+                node.claims.send(Event::Noted { job, token });
+                Ok::<(), crate::store::StoreError>(())
+            };
+            match tokio::task::spawn_blocking(note).await {
+                Ok(Ok(())) => return self.problem("state", None),
+                Ok(Err(error)) => {
+                    tracing::error!(%job, %token, %error, "cannot note a term; it is tried again");
+                    self.problem("state", Some(crate::runs::chain(&error)));
+                }
+                Err(error) => tracing::error!(%job, %token, %error, "noting a term failed"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Fetches what a run needs, in its author's turn.
+    async fn prepare(self: Arc<Self>, run: RunId) {
+        let author = self.known_job(run.job).map_or(self.id, |job| job.author);
+        let turns = Arc::clone(
+            self.preparing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(author)
+                .or_insert_with(|| Arc::new(Semaphore::new(PREPARED_AT_ONCE))),
+        );
+        let _turn = turns.acquire_owned().await;
+        let work = move || {
+            let prepared = match self.known_job(run.job) {
+                Some(job) => prepare::prepare(&self, run, &job),
+                None => Err(Unprepared::Never("the job is not here".into())),
+            };
+            let (outcome, reason) = match prepared {
+                Ok(request) => {
+                    tracing::debug!(%run, "prepared");
+                    self.runs.note(run, |active| active.request = Some(Arc::new(request)));
+                    return self.claims.send(Event::Prepared { run });
+                }
+                Err(Unprepared::Now(reason)) => (RunOutcome::Released, reason),
+                Err(Unprepared::Never(reason)) => (RunOutcome::CouldNotStart, reason),
+            };
+            self.claims.send(Event::NotPrepared { run, outcome, reason });
+        };
+        // a panic in it is logged, and the grant ends with its lease
+        tokio::task::spawn_blocking(work).await.ok();
     }
 
     /// A settle of an own job is awaited by nobody else, and its fetch would be in the way of the next grant's.
@@ -314,6 +361,7 @@ impl Node {
             };
             peers.iter().filter_map(may).collect()
         };
+        self.claims.send(Event::Workers(with(Grant::Run)));
         self.claims.send(Event::Arbitrates(with(Grant::Arbitrate)));
         self.claims.send(Event::Admitted(with(Grant::Submit)));
     }

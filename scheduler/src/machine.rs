@@ -48,6 +48,8 @@ pub struct Machine {
     capacity: Option<Capacity>,
     admitted: BTreeSet<NodeId>,
     arbitrates: BTreeSet<NodeId>,
+    /// Who may run this node's own jobs; whoever they list until that is known.
+    workers: Option<BTreeSet<NodeId>>,
     /// Runs of the last daemon whose jobs are not seen yet.
     orphans: orphan::Orphans,
     /// The jobs here that name an earlier one in `supersedes`, by that one.
@@ -71,6 +73,7 @@ impl Machine {
             capacity: None,
             admitted: BTreeSet::from([node]),
             arbitrates: BTreeSet::from([node]),
+            workers: None,
             orphans: orphan::Orphans::new(),
             superseders: BTreeMap::new(),
             passed_over: BTreeMap::new(),
@@ -99,7 +102,7 @@ impl Machine {
                 self.renewals.hurry(node, now);
             }
             Event::Prepared { run } => self.prepared(run, &mut effects),
-            Event::NotPrepared { run, reason } => self.not_prepared(run, &reason, &mut effects),
+            Event::NotPrepared { run, outcome, reason } => self.not_prepared(run, outcome, &reason, now, &mut effects),
             Event::Adopted { run } => self.adopted(run, &mut effects),
             Event::Ended { run, report } => self.ended(run, report, now, &mut effects),
             Event::Evict { job, grace } => self.evict(job, grace, now, &mut effects),
@@ -112,6 +115,10 @@ impl Machine {
             Event::Arbitrates(nodes) => {
                 self.arbitrates = nodes;
                 self.arbitrates.insert(self.node);
+                self.touch_arbitrated();
+            }
+            Event::Workers(nodes) => {
+                self.workers = Some(nodes);
                 self.touch_arbitrated();
             }
             Event::Tick => {}

@@ -23,7 +23,7 @@ pub use super::git::GitError;
 use super::git::{self, History};
 use super::{FetchError, Replication, ReplicationError, command};
 pub use publish::{Audience, Publication, SourceRepository, name_of};
-pub use tree::export_tree;
+pub use tree::{export_tree, tree_fits};
 
 /// Where a job's commit is kept, in its author's namespace.
 const SOURCE_REFS: &str = "refs/rhizome/source";
@@ -111,6 +111,12 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether the same fetch may succeed in a moment: the peer is connected, or has announced what it is about to.
+    pub fn may_pass(&self) -> bool {
+        let fetch = |error: &FetchError| matches!(error, FetchError::NotConnected { .. } | FetchError::TimedOut { .. });
+        matches!(self, Self::NoCommit { .. }) || matches!(self, Self::Fetch(error) if fetch(error))
+    }
+
     /// What to do next, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cobs::id::{JobId, NodeId, RunId};
 use cobs::job::spec::{Limit, Limits, Source, Work};
@@ -11,30 +11,52 @@ use scheduler::runner::request::{Deadline, Directory, InputFile, ResolvedLimits,
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::replication::source::{export_tree, has_commit};
+use crate::replication::source::{SourceError, export_tree, tree_fits};
 
 /// The work tree within a run's directory.
 pub const TREE: &str = "tree";
-/// How long the fetch of a source repository may take.
+/// How long one fetch of a source repository may take.
 const SOURCE_FETCH: Duration = Duration::from_secs(300);
+/// How long a commit is waited for that its author has not announced yet, or an author who is away.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(20);
+/// From a fetch that brought nothing to the next, at first.
+const SOURCE_RETRY: Duration = Duration::from_millis(50);
+
+/// Why a run cannot be prepared, in words for the people who will read the job's reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unprepared {
+    /// It may be had later, or elsewhere.
+    Now(String),
+    /// It will not be had here.
+    Never(String),
+}
+
+impl From<String> for Unprepared {
+    fn from(reason: String) -> Self {
+        Self::Never(reason)
+    }
+}
 
 /// Prepares a run in its directory. Blocks.
 ///
 /// # Errors
-/// In words for the people who will read the job's reason.
-pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, String> {
+/// With what is missing.
+pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, Unprepared> {
     let directory = node.runs.directory(run);
     std::fs::create_dir_all(&directory).map_err(|error| format!("cannot make the run's directory: {error}"))?;
     let spec = &job.create.spec;
+    let limits = limits(&spec.limits, &node.config);
+    let room = limits.disk_bytes.value.checked_sub(spec.inputs.iter().map(|input| input.size).sum());
+    let room = room.ok_or_else(|| too_large(limits.disk_bytes.value))?;
     let tree = match &spec.source {
-        Some(source) => Some(work_tree(node, job.author, source, &directory)?),
+        Some(source) => Some(work_tree(node, job.author, source, &directory, room)?),
         None => None,
     };
     let mut inputs = Vec::new();
     for input in &spec.inputs {
         let wanted = cobs::digest::Blob { digest: input.digest, size: input.size };
         crate::peering::obtain(node, job.author, job.id, wanted)
-            .map_err(|error| format!("the input '{}' cannot be had: {error}", input.path))?;
+            .map_err(|error| Unprepared::Now(format!("the input '{}' cannot be had: {error}", input.path)))?;
         inputs.push(InputFile { host: node.blobs.path(input.digest), path: input.path.clone() });
     }
     let mut directories = Vec::new();
@@ -52,7 +74,7 @@ pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, St
     let request = RunRequest {
         run,
         work: spec.work.clone(),
-        limits: limits(&spec.limits, &node.config),
+        limits,
         tree,
         inputs,
         artifacts: spec.artifacts.clone(),
@@ -64,20 +86,50 @@ pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, St
 }
 
 /// The work tree of the job's commit; the repository is fetched from the author when the commit is not here.
-fn work_tree(node: &Node, author: NodeId, source: &Source, directory: &Path) -> Result<PathBuf, String> {
+fn work_tree(node: &Node, author: NodeId, source: &Source, directory: &Path, room: u64) -> Result<PathBuf, Unprepared> {
+    let Source { repo, commit } = *source;
+    if author != node.id {
+        fetch_source(node, author, source)?;
+    }
     let tree = directory.join(TREE);
-    let had = if author == node.id {
-        has_commit(&node.home(), source.repo, source.commit).map(drop)
-    } else {
-        node.replication.obtain_commit(source.repo, source.commit, author, SOURCE_FETCH)
-    };
-    had.and_then(|()| export_tree(&node.home(), source.repo, source.commit, &tree)).map_err(|error| {
-        match error.hint() {
-            Some(hint) => format!("{}; {hint}", super::chain(&error)),
-            None => super::chain(&error),
+    match tree_fits(&node.home(), repo, commit, room) {
+        Ok(true) => export_tree(&node.home(), repo, commit, &tree).map(|()| tree).map_err(|error| never(&error)),
+        Ok(false) => Err(too_large(room)),
+        Err(error) => Err(never(&error)),
+    }
+}
+
+/// Fetches until the commit is here or patience ends: the author signs the job first, and announces its commit after.
+fn fetch_source(node: &Node, author: NodeId, source: &Source) -> Result<(), Unprepared> {
+    let begun = Instant::now();
+    let mut pause = SOURCE_RETRY;
+    loop {
+        let error = match node.replication.obtain_commit(source.repo, source.commit, author, SOURCE_FETCH) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.may_pass() => error,
+            Err(error) => return Err(never(&error)),
+        };
+        if begun.elapsed() >= SOURCE_PATIENCE {
+            return Err(Unprepared::Now(words(&error)));
         }
-    })?;
-    Ok(tree)
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2);
+    }
+}
+
+fn never(error: &SourceError) -> Unprepared {
+    Unprepared::Never(words(error))
+}
+
+fn words(error: &SourceError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}; {hint}", super::chain(error)),
+        None => super::chain(error),
+    }
+}
+
+fn too_large(room: u64) -> Unprepared {
+    Unprepared::Never(format!("the work tree and inputs do not fit within the disk limit: {room} bytes are left"))
 }
 
 /// Every limit, the spec's or else the node's default as best effort.

@@ -107,6 +107,7 @@ impl Machine {
         };
         let best = bids
             .filter(|(node, _)| *node != self.node && beside != Some(*node) && !entry.passed_over.contains(node))
+            .filter(|(node, _)| self.may_be_granted(entry, *node))
             .chain(own)
             .max_by_key(|(node, score)| (*score, std::cmp::Reverse(*node)));
         let starved = best.is_none() && matches!(mine, Some(Verdict::Busy { .. }));
@@ -150,16 +151,32 @@ impl Machine {
             return;
         }
         if !noted {
-            if overdue || self.best_offer(id, Some(granted.node), now).is_some() {
+            if overdue || self.next_grantee(id, Some(granted.node), now).is_some() {
                 self.forbid(id, token, granted.node, effects);
             }
         } else if overdue {
             if let Some(entry) = self.entries.get_mut(&id) {
                 settle(entry, Settlement::Expired, "it did not start in time", effects);
             }
-        } else if let Some((node, _)) = self.best_offer(id, None, now) {
+        } else if let Some(node) = self.next_grantee(id, None, now) {
             self.grant(id, node, "the last grantee did not ask to confirm", effects);
         }
+    }
+
+    /// Who is granted after a silent grantee: the best offer, or else the next listed worker that was not passed over,
+    /// since a job that is granted is not bid for. One that cannot run it gives it back at once.
+    fn next_grantee(&mut self, id: JobId, beside: Option<NodeId>, now: Millis) -> Option<NodeId> {
+        if let Some((node, _)) = self.best_offer(id, beside, now) {
+            return Some(node);
+        }
+        let entry = self.entries.get(&id)?;
+        let others = entry.job.create.workers.iter().filter(|worker| **worker != self.node && beside != Some(**worker));
+        others.copied().find(|worker| !entry.passed_over.contains(worker) && self.may_be_granted(entry, *worker))
+    }
+
+    /// Whether its author, where that is this node, still lets a worker run its jobs.
+    fn may_be_granted(&self, entry: &Entry, worker: NodeId) -> bool {
+        entry.job.author != self.node || self.workers.as_ref().is_none_or(|workers| workers.contains(&worker))
     }
 
     fn forbid(&mut self, id: JobId, token: Token, grantee: NodeId, effects: &mut Vec<Effect>) {
@@ -192,9 +209,11 @@ fn answer(me: NodeId, from: NodeId, entry: &mut Entry, item: &RenewalItem, now: 
     if entry.cancel_seen.is_some() {
         return Answer::Cancel;
     }
-    // what is reported needs no lease; a grant or settle that is being signed ends this term: too late to confirm
-    let ended = entry.job.dones.contains_key(&token) || entry.granting.is_some();
-    if ended || entry.asked.contains_key(&Asked::Settle) {
+    if entry.job.dones.contains_key(&token) {
+        return Answer::Reported;
+    }
+    // a grant or settle that is being signed ends this term: too late to confirm
+    if entry.granting.is_some() || entry.asked.contains_key(&Asked::Settle) {
         return Answer::Unknown;
     }
     if let Some(term) = &mut entry.term {
@@ -221,10 +240,9 @@ fn settlement(entry: &Entry, now: Millis, cancel_wait: Millis) -> Option<(Settle
         return Some((Settlement::Superseded { by }, "a later job replaces it"));
     }
     if let Some(seen) = entry.cancel_seen {
+        // not lost: its holder is told to end it and is confirmed no more, and may still be heard
         let may_run = job.status() == Status::Granted && entry.started;
-        if !may_run || seen + cancel_wait <= now {
-            return Some((Settlement::Cancelled, "it is cancelled"));
-        }
+        return (!may_run || seen + cancel_wait <= now).then_some((Settlement::Cancelled, "it is cancelled"));
     }
     is_lost(entry, now).then(|| {
         let term = job.holder().map_or(Term(0), |(token, _)| token.term);

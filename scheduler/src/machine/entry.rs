@@ -32,6 +32,8 @@ pub(super) struct Entry {
     /// A token of this node that its arbiter will not confirm.
     pub refused: Option<Token>,
     pub superseded_by: Option<JobId>,
+    /// When this node bid for it last. A bid keeps room only for a while: its arbiter may be gone.
+    pub bid_at: Option<Millis>,
     /// Not to be bid for before this time, since this node gave it back.
     pub bid_after: Option<Millis>,
     pub first_seen: Millis,
@@ -111,6 +113,7 @@ impl Entry {
             holding: None,
             refused: None,
             superseded_by: None,
+            bid_at: None,
             bid_after: None,
             first_seen: now,
             queued_since: now,
@@ -159,11 +162,12 @@ impl Entry {
 
     pub fn plan(&self, me: NodeId, settings: &Settings, now: Millis) -> Plan {
         let waits = self.job.status() == Status::Queued && self.job.create.workers.contains(&me);
+        let keeps_room = self.bid_at.is_some_and(|at| at + settings.grant_wait > now);
         Plan {
             due: self.due(me, settings, now),
             wants: self.wants,
             slot: Count::when(|| self.uses_slot() || self.granting.is_some_and(|(node, _)| node == me)),
-            bid: Count::when(|| waits && (self.asked.contains_key(&Asked::Bid) || self.is_bid_by(me))),
+            bid: Count::when(|| waits && keeps_room && (self.asked.contains_key(&Asked::Bid) || self.is_bid_by(me))),
             run: Count::when(|| self.holding.as_ref().is_some_and(Holding::is_started)),
         }
     }
@@ -243,7 +247,8 @@ impl Entry {
 
     /// The next time at which something is to be looked at.
     fn due(&self, me: NodeId, settings: &Settings, now: Millis) -> Option<Millis> {
-        let retries = self.asked.values().filter_map(|tried| tried.again).chain(self.bid_after);
+        let room_again = self.bid_at.map(|at| at + settings.grant_wait);
+        let retries = self.asked.values().filter_map(|tried| tried.again).chain(self.bid_after).chain(room_again);
         let decides = (self.job.arbiter().1 == me).then(|| self.arbiter_due(settings)).into_iter().flatten().flatten();
         retries.chain(decides).filter(|at| *at > now).min()
     }
@@ -270,6 +275,11 @@ impl Entry {
             Status::Provisional => format!("waits for its arbiter {arbiter} to settle the result"),
             Status::Granted => match (&self.holding, self.job.holder()) {
                 (Some(holding), _) => holding.waits_for(),
+                (None, Some((token, granted))) if arbiter == me && self.is_doubtful() => format!(
+                    "granted to {} as {token} before this node restarted; waits for that node to be heard again, or to be \
+                     cancelled",
+                    granted.node
+                ),
                 (None, Some((token, granted))) => {
                     format!("granted to {} as {token}; waits for its report", granted.node)
                 }
@@ -287,10 +297,18 @@ impl Entry {
         }
     }
 
+    /// Whether an earlier life of this node may have confirmed the newest term, and this one has not.
+    fn is_doubtful(&self) -> bool {
+        self.term.is_some_and(|term| matches!(term.confirmed, Confirmed::Perhaps { .. }))
+    }
+
     /// How this node stands to a job that waits.
     fn here(&self, me: NodeId, verdict: &Verdict) -> String {
         let offered = self.job.standing_bids().any(|(node, _)| node == me);
         match verdict {
+            Verdict::Feasible { .. } if self.wants == Some(Room::Bid) => {
+                "it can run, and is offered once fewer offers are open".into()
+            }
             Verdict::Feasible { .. } if self.bid_after.is_some() && !offered => {
                 "it was given back, and is offered again after a pause".into()
             }

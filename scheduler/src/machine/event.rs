@@ -60,6 +60,8 @@ pub enum Event {
     NotPrepared {
         /// The run.
         run: RunId,
+        /// `couldNotStart`, or `released` when it may be had later or elsewhere.
+        outcome: RunOutcome,
         /// Why; told to people.
         reason: String,
     },
@@ -88,6 +90,8 @@ pub enum Event {
     Admitted(BTreeSet<NodeId>),
     /// Whose jobs may name this node as their arbiter; jobs of others are not granted.
     Arbitrates(BTreeSet<NodeId>),
+    /// Who may run this node's own jobs; a bid of anyone else is not granted.
+    Workers(BTreeSet<NodeId>),
     /// Nothing but time.
     Tick,
 }

@@ -75,7 +75,7 @@ impl Machine {
 
     fn start(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let room = self.agenda.has(Room::Start);
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.granting.is_none()) else { return };
         let Some(holding) = &mut entry.holding else { return };
         let deadline = holding.confirmed_until.filter(|_| holding.kind == GrantKind::Leased);
         let may = holding.kind == GrantKind::Held || deadline.is_some_and(|until| until > now);
@@ -131,11 +131,23 @@ impl Machine {
         self.touch(run.job);
     }
 
-    pub(super) fn not_prepared(&mut self, run: RunId, reason: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn not_prepared(
+        &mut self,
+        run: RunId,
+        outcome: RunOutcome,
+        reason: &str,
+        now: Millis,
+        effects: &mut Vec<Effect>,
+    ) {
+        let bid_again = self.settings.bid_again;
+        let released = outcome == RunOutcome::Released;
         match self.holding_of(run) {
             Some(holding) if holding.is_started() => return,
             Some(holding) if matches!(holding.stage, Stage::Waiting) => {
-                holding.stage = Stage::Finished { report: RunReport::without_run(RunOutcome::CouldNotStart, reason) };
+                holding.stage = Stage::Finished { report: RunReport::without_run(outcome, reason) };
+                if released && let Some(entry) = self.entries.get_mut(&run.job) {
+                    entry.bid_after = Some(now + bid_again);
+                }
             }
             Some(_) | None => {}
         }
@@ -233,6 +245,13 @@ impl Machine {
                 self.end(item.job, StopReason::Replaced, effects);
             }
             Answer::Settled => self.settled_elsewhere(item.job, effects),
+            Answer::Reported => {
+                let given_back =
+                    matches!(&holding.stage, Stage::Finished { report } if report.outcome == RunOutcome::Released);
+                if given_back && entry.job.dones.contains_key(&item.token) {
+                    entry.holding = None;
+                }
+            }
             Answer::Unknown => {}
         }
     }
@@ -257,34 +276,38 @@ impl Machine {
         let waits = job.status() == Status::Queued && job.cancels.is_empty() && job.create.workers.contains(&node);
         let spent = entry.numbers_left(node) <= NUMBERS_KEPT_FOR_REPORTS;
         let too_soon = entry.bid_after.is_some_and(|after| after > now);
-        let idle = !waits || spent || too_soon || entry.superseded_by.is_some() || job.arbiter().1 == node;
+        // whether a later job replaces it is its arbiter's to say, who may not know of that one
+        let idle = !waits || spent || too_soon || job.arbiter().1 == node;
         if idle || entry.is_asked(Asked::Bid, now) || entry.is_bid_by(node) {
             return;
         }
         // a failed bid counts as open already
-        let room = self.agenda.has(Room::Bid) || entry.asked.contains_key(&Asked::Bid);
+        let free = self.agenda.has(Room::Bid);
+        let room = free || entry.asked.contains_key(&Asked::Bid);
         let verdict = if room { self.verdict(entry) } else { Verdict::Busy { reason: String::new() } };
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let Verdict::Feasible { score, parts } = verdict else {
-            entry.wants = (!room).then_some(Room::Bid);
+            entry.wants = (!free).then_some(Room::Bid);
             return;
         };
         let mut reason = parts.iter().map(|part| part.reason.as_str()).collect::<Vec<_>>().join("; ");
         cut(&mut reason);
         let action = Action::Bid(Bid { job: id, seq: Seq(0), score, reason });
         entry.ask(Asked::Bid);
+        entry.bid_at = Some(now);
         effects.push(Effect::Sign { job: id, kind: Asked::Bid, action, why: "it can run here".into() });
     }
 
     /// Asks for the Done of a run that ended, and lets go what is reported and need not be renewed. A finished leased
-    /// term is renewed until its settle or a higher token is seen.
+    /// term is renewed until its settle or a higher token is seen, so that a report on its way is not taken for a loss; one
+    /// that was given back until its arbiter has the report, since nothing may come after it for long.
     fn report(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let Some(Holding { run, kind, stage: Stage::Finished { report }, .. }) = &entry.holding else { return };
         let (run, kind) = (*run, *kind);
         let reported = entry.job.dones.contains_key(&run.token);
         if reported || !entry.job.grants.contains_key(&run.token) {
-            if !reported || kind == GrantKind::Held || report.outcome == RunOutcome::Released {
+            if !reported || kind == GrantKind::Held {
                 entry.holding = None;
             }
             return;
@@ -327,8 +350,10 @@ fn keep_end(tail: &mut String) {
     tail.drain(..tail.ceil_char_boundary(tail.len().saturating_sub(TAIL_BYTES_MAX)));
 }
 
-/// A higher token was granted, or an epoch was opened whose `last` is below this term, so that its grant is no more.
+/// A higher token was granted, or this one to another node, or an epoch was opened whose `last` is below this term, so
+/// that its grant is no more.
 fn is_replaced(entry: &Entry, run: RunId) -> bool {
     let higher = entry.job.holder().is_some_and(|(token, _)| token > run.token);
-    higher || !entry.job.grants.contains_key(&run.token)
+    // another grant of the same token counts where its tree is smaller
+    higher || entry.job.grants.get(&run.token).is_none_or(|granted| granted.node != run.node)
 }

@@ -85,6 +85,8 @@ pub enum Answer {
     Replaced,
     /// The job is settled.
     Settled,
+    /// Its report is here: a term that was given back need not be renewed any more.
+    Reported,
     /// The answering node is not its arbiter, or does not know it yet.
     Unknown,
 }

@@ -42,7 +42,7 @@ const SETTINGS: [(&str, &str); 2] = [("core.autocrlf", "false"), ("core.attribut
 /// one, whose objects git copies as they are packed.
 fn write_small(storage: &git2::Repository, commit: CommitId, into: &Path) -> Result<bool, git2::Error> {
     let id: git2::Oid = commit.0.into();
-    if !is_small(storage, &storage.find_commit(id)?.tree()?)? {
+    if !is_within(storage, commit, SMALL_ENTRIES_MAX, SMALL_BYTES_MAX)? {
         return Ok(false);
     }
     let mut options = git2::RepositoryInitOptions::new();
@@ -64,14 +64,28 @@ fn write_small(storage: &git2::Repository, commit: CommitId, into: &Path) -> Res
     Ok(true)
 }
 
-fn is_small(storage: &git2::Repository, tree: &git2::Tree<'_>) -> Result<bool, git2::Error> {
-    let (mut entries, mut bytes, objects) = (0, 0, storage.odb()?);
+/// Whether the tree of `commit` has no more bytes of files than these, which are read of its objects and not written.
+pub fn tree_fits(home: &NodeHome, rid: RepoId, commit: CommitId, bytes_max: u64) -> Result<bool, SourceError> {
+    let repository = open(home, rid)?;
+    let within = is_within(&repository.backend, commit, usize::MAX, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    within.map_err(|source| SourceError::Read { what: format!("commit {commit}"), source })
+}
+
+/// Whether a tree has no more entries, and bytes of files, than these. An object that is missing has too many.
+fn is_within(
+    storage: &git2::Repository,
+    commit: CommitId,
+    entries_max: usize,
+    bytes_max: usize,
+) -> Result<bool, git2::Error> {
+    let tree = storage.find_commit(commit.0.into())?.tree()?;
+    let (mut entries, mut bytes, objects) = (0_usize, 0_usize, storage.odb()?);
     let walked = tree.walk(git2::TreeWalkMode::PreOrder, |_, entry| {
         entries += 1;
         if entry.kind() == Some(git2::ObjectType::Blob) {
-            bytes += objects.read_header(entry.id()).map_or(SMALL_BYTES_MAX, |(size, _)| size);
+            bytes = bytes.saturating_add(objects.read_header(entry.id()).map_or(usize::MAX, |(size, _)| size));
         }
-        match entries > SMALL_ENTRIES_MAX || bytes > SMALL_BYTES_MAX {
+        match entries > entries_max || bytes > bytes_max {
             true => git2::TreeWalkResult::Abort,
             false => git2::TreeWalkResult::Ok,
         }

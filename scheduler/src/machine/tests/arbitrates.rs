@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cobs::id::{Seq, Term, Token};
-use cobs::job::action::{Action, GrantKind, StepDown};
+use cobs::job::action::{Action, GrantKind, RootGrant, StepDown};
 use cobs::job::outcome::{RunOutcome, Settlement};
 
 use super::common::{create, job_id, node};
@@ -58,7 +58,7 @@ fn each_question_has_its_answer() {
     assert_eq!(desk.ask(2, Token::new(0, 2)), Answer::Unknown, "a token of the future");
     assert_eq!(desk.ask(2, Token::new(7, 1)), Answer::Unknown, "an epoch of the future");
     desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Released));
-    assert_eq!(desk.ask(2, FIRST), Answer::Unknown, "what was given back is not confirmed");
+    assert_eq!(desk.ask(2, FIRST), Answer::Reported, "what was given back is not confirmed");
     desk.write(node(3), job_id(1), bid(500));
     desk.pass(60);
     assert_eq!(desk.ask(2, FIRST), Answer::Replaced, "a lower token");
@@ -143,6 +143,35 @@ fn a_node_that_was_passed_over_is_granted_again_once_it_is_heard() {
 }
 
 #[test]
+fn a_silent_grantee_is_replaced_by_a_worker_that_could_not_bid() {
+    // a job with a grant in its root is bid for by nobody
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2, 3], leased(2)));
+    assert_eq!(desk.pass(10_000), [Effect::Note { job: job_id(1), token: FIRST }]);
+    assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST })), [(node(3), GrantKind::Leased)]);
+    // with nobody else to ask it stays with whom it has
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2], leased(2)));
+    assert_eq!(desk.pass(10_000), []);
+    assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+}
+
+#[test]
+fn a_worker_that_may_not_run_our_jobs_any_more_is_not_granted() {
+    let mut desk = Desk::new(1, 1);
+    desk.event(Event::Workers(BTreeSet::from([node(3)])));
+    desk.submit(1, 1, content(1, &[2, 3], None));
+    desk.write(node(2), job_id(1), bid(900));
+    assert!(grants(&desk.pass(1_000)).is_empty());
+    assert_eq!(grants(&desk.write(node(3), job_id(1), bid(100))), [(node(3), GrantKind::Leased)]);
+    // what another author lists is that author's to say
+    let mut desk = Desk::new(1, 1);
+    desk.event(Event::Workers(BTreeSet::new()));
+    desk.submit(1, 2, content(1, &[2], None));
+    assert_eq!(grants(&desk.write(node(2), job_id(1), bid(900))), [(node(2), GrantKind::Leased)]);
+}
+
+#[test]
 fn a_job_that_does_not_start_in_time_expires() {
     for granted in [None, leased(2)] {
         let mut desk = Desk::new(1, 1);
@@ -175,6 +204,16 @@ fn a_cancel_ends_a_job_wherever_it_stands() {
     desk.write(node(1), job_id(1), cancel());
     assert_eq!(desk.settled(1), None);
     assert_eq!(grants(&desk.pass(4_999)), []);
+    desk.pass(1);
+    assert_eq!(desk.settled(1), Some(Settlement::Cancelled));
+    // also when its lease ends before that: found by the simulation, which was told that it is lost
+    let mut desk = Desk::new(1, 1);
+    let short = leased(2).map(|grant| RootGrant { lease_ms: 1_000, ..grant });
+    desk.submit(1, 1, content(1, &[2], short));
+    desk.ask(2, FIRST);
+    desk.write(node(1), job_id(1), cancel());
+    desk.pass(4_999);
+    assert_eq!(desk.settled(1), None);
     desk.pass(1);
     assert_eq!(desk.settled(1), Some(Settlement::Cancelled));
 }

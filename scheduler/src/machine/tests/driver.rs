@@ -68,8 +68,11 @@ impl World {
             }
             Effect::Prepare { run } => {
                 let fails = self.random.percent(self.faults.prepare_fails);
-                let event =
-                    if fails { Event::NotPrepared { run, reason: "gone".into() } } else { Event::Prepared { run } };
+                let event = if fails {
+                    Event::NotPrepared { run, outcome: RunOutcome::CouldNotStart, reason: "gone".into() }
+                } else {
+                    Event::Prepared { run }
+                };
                 let delay = self.random.between(1, 400);
                 self.after(delay, Occur::Event { node: id, life, event });
             }
@@ -91,8 +94,8 @@ impl World {
         assert!(!why.is_empty());
         let node = self.nodes.get_mut(&id).expect("a node");
         assert!(node.asking.insert((job, kind)), "{kind:?} of {job:?} is asked for twice");
+        assert!(kind == Asked::Done || node.told[&job] != Status::Settled, "{kind:?} of a settled job");
         let state = self.evaluate(id, job).expect("its root is here");
-        assert!(kind == Asked::Done || state.status() != Status::Settled, "{kind:?} of a settled job");
         if kind == Asked::Grant {
             self.check_grant(id, &state);
         }
@@ -272,6 +275,8 @@ impl World {
             let first = *self.settled.entry(job).or_insert(settled);
             assert_eq!(first, settled, "the settle of {job:?} changed");
         }
+        let node = self.nodes.get_mut(&id).expect("a node");
+        node.told.insert(job, state.status());
         let node = &self.nodes[&id];
         let never_confirm = node.notes.get(&job).cloned().unwrap_or_default();
         let seen = JobSeen { job: state, created_ms: 0, origin, never_confirm };
@@ -285,6 +290,7 @@ impl World {
             return;
         }
         node.asking.clear();
+        node.told.clear();
         self.count("crash");
         for occur in self.take_pending(id) {
             match occur {

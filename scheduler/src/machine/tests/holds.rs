@@ -126,7 +126,7 @@ fn slots_and_bids_are_bounded_and_go_by_priority() {
                 && desk.machine.waits_for(job_id(*number)).is_some_and(|why| why.contains("source"))
         });
         let run = RunId { job: job_id(busy.unwrap()), token: FIRST, node: node(1) };
-        let effects = desk.event(Event::NotPrepared { run, reason: "gone".into() });
+        let effects = desk.event(Event::NotPrepared { run, outcome: RunOutcome::CouldNotStart, reason: "gone".into() });
         assert!(effects.contains(&Effect::Prepare { run: RunId { job: job_id(next), ..run } }), "{next} is next");
     }
 }
@@ -159,10 +159,12 @@ fn what_leaves_no_trace_is_asked_for_ever_more_rarely() {
             let (job, kind) = (job_id(1), Asked::Bid);
             let event = if fails { Event::NotSigned { job, kind } } else { Event::Signed { job, kind } };
             assert_eq!(desk.event(event), []);
-            let wake = desk.machine.next_wake(desk.now).unwrap();
-            gaps.push(wake.0 - desk.now.0);
-            desk.now = wake;
-            assert_eq!(signs(&desk.event(Event::Tick), Asked::Bid), 1);
+            let asked_at = desk.now;
+            // between two tries it also gives its room back
+            while signs(&desk.event(Event::Tick), Asked::Bid) == 0 {
+                desk.now = desk.machine.next_wake(desk.now).unwrap();
+            }
+            gaps.push(desk.now.0 - asked_at.0);
         }
         assert_eq!(gaps, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 64_000, 64_000]);
     }
@@ -205,4 +207,73 @@ fn a_run_without_a_grant_is_ended_after_a_restart() {
     assert_eq!(desk.event(Event::Adopted { run }), []);
     let effects = desk.submit(1, 1, content(1, &[2], None));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Stop { run: stopped, .. } if *stopped == run)));
+}
+
+#[test]
+fn bids_that_nobody_answers_give_their_room_back() {
+    let mut desk = Desk::new(2, 1);
+    for number in 1..=2 {
+        assert_eq!(signs(&desk.submit(number, 1, content(1, &[2], None)), Asked::Bid), 1);
+    }
+    assert_eq!(signs(&desk.submit(3, 1, content(1, &[2], None)), Asked::Bid), 0, "two are open for one slot");
+    let words = desk.machine.waits_for(job_id(3)).unwrap();
+    assert!(words.contains("once fewer offers are open"), "{words}");
+    assert_eq!(signs(&desk.pass(9_999), Asked::Bid), 0);
+    assert_eq!(signs(&desk.pass(1), Asked::Bid), 1, "an arbiter that is away keeps no room");
+}
+
+#[test]
+fn what_cannot_be_had_now_is_given_back_and_not_offered_at_once() {
+    let mut desk = Desk::new(2, 1);
+    desk.submit(1, 1, content(1, &[2], None));
+    desk.write(node(1), job_id(1), grant(1, 2));
+    let (run, reason) = (desk.run(FIRST), String::from("its author is away"));
+    let effects = desk.event(Event::NotPrepared { run, outcome: RunOutcome::Released, reason });
+    assert_eq!(signs(&effects, Asked::Done), 1);
+    assert_eq!(signs(&effects, Asked::Bid), 0);
+    assert_eq!(desk.machine.slots_used(), 0);
+    assert_eq!(signs(&desk.pass(59_999), Asked::Bid), 0);
+    assert_eq!(signs(&desk.pass(1), Asked::Bid), 1);
+}
+
+#[test]
+fn a_term_that_was_given_back_is_renewed_until_the_report_is_there() {
+    // found by the simulation: a report on its way for longer than the lease was settled as lost
+    let mut desk = Desk::new(2, 1);
+    desk.submit(1, 1, content(1, &[2], None));
+    desk.write(node(1), job_id(1), grant(1, 2));
+    assert_eq!(signs(&desk.event(Event::Evict { job: job_id(1), grace: Millis(0) }), Asked::Done), 1);
+    let (number, phase) = renewal(&desk.pass(LEASE), 1).unwrap();
+    assert_eq!(phase, Phase::Finished);
+    assert_eq!(desk.answer(1, number, FIRST, Answer::Unknown), []);
+    let (number, _) = renewal(&desk.pass(LEASE), 1).unwrap();
+    desk.answer(1, number, FIRST, Answer::Reported);
+    assert_eq!(renewal(&desk.pass(LEASE), 1), None);
+    // its arbiter says so once it has it
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[2], leased(2)));
+    assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+    desk.write(node(2), job_id(1), super::desk::done(FIRST, RunOutcome::Released));
+    assert_eq!(desk.ask(2, FIRST), Answer::Reported);
+}
+
+#[test]
+fn a_run_whose_token_counts_for_another_node_is_ended() {
+    // an arbiter that signed one token twice: the smaller tree holds it
+    let mut desk = Desk::new(1, 1);
+    desk.submit(1, 1, content(1, &[1, 2], None));
+    let run = desk.run(FIRST);
+    desk.pass(1_000);
+    assert!(desk.event(Event::Prepared { run }).contains(&Effect::Start { run, deadline: None }));
+    let mut state = desk.jobs[&job_id(1)].evaluate(&identity(&[node(1)])).unwrap();
+    state.grants.get_mut(&FIRST).unwrap().node = node(2);
+    let seen = crate::machine::JobSeen {
+        job: std::sync::Arc::new(state),
+        created_ms: 0,
+        origin: Origin::Live,
+        never_confirm: BTreeSet::new(),
+    };
+    let grace = Settings::default().stop_grace;
+    let stop = Effect::Stop { run, reason: StopReason::Replaced, grace };
+    assert!(desk.event(Event::Job(Box::new(seen))).contains(&stop));
 }

@@ -162,7 +162,7 @@ fn run_seeds(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, u32> {
 #[expect(clippy::disallowed_methods, reason = "a person may ask for more seeds")]
 fn no_seed_breaks_a_promise() {
     // many small worlds: never two runs of an exclusive job, one settle for each, nothing lost, stuck or left over
-    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(250);
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1_000);
     let seen = run_seeds(0..seeds);
     eprintln!("{seen:?}");
     for what in ["start", "note", "lost", "killed at the deadline", "adopted", "cancel", "crash", "cut", "stop"] {

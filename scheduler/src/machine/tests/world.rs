@@ -8,7 +8,7 @@ use cobs::id::{JobId, NodeId, RunId, Token};
 use cobs::job::action::Action;
 use cobs::job::fold::Identity;
 use cobs::job::history::{Content, History, Op};
-use cobs::job::state::{Job, Settled};
+use cobs::job::state::{Job, Settled, Status};
 
 use super::common::{Random, identity, node, op};
 use crate::machine::wire::Message;
@@ -129,6 +129,8 @@ pub struct Node {
     pub reports: BTreeMap<RunId, RunReport>,
     pub live: BTreeMap<RunId, Live>,
     pub asking: BTreeSet<(JobId, Asked)>,
+    /// Where each job stood when the machine was last told of it; its storage may be ahead.
+    pub told: BTreeMap<JobId, Status>,
     /// True time of the tick that is queued.
     pub wake: Option<u64>,
 }
@@ -193,6 +195,7 @@ impl World {
             reports: BTreeMap::new(),
             live: BTreeMap::new(),
             asking: BTreeSet::new(),
+            told: BTreeMap::new(),
             wake: None,
         };
         let nodes = ids.iter().map(|id| (*id, make(*id, &mut random))).collect();
