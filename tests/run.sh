@@ -4,14 +4,16 @@
 #
 #   tests/run.sh [--full] [--no-install] [--only STAGE]
 #
-#   --full         adds what takes longer: many more cases of each property, and the demo from a release build
+#   --full         adds what takes longer: many more cases of each property and seeds of the simulation, the sandbox under
+#                  each layout of control groups, and the demo from a release build
 #   --no-install   says what is missing instead of installing it
-#   --only STAGE   one of: install rad format shell pure alone clippy docs build unit integration skips demo
+#   --only STAGE   one of: install rad format shell pure alone clippy docs build unit integration skips cgroups demo
 set -euo pipefail
 
 STAGE_SECONDS_MAX=2400
 FAILED_LOG_LINES=80
 FULL_PROPERTY_CASES=4096
+FULL_SEEDS=20000
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
@@ -32,8 +34,8 @@ while [ $# -gt 0 ]; do
 done
 case $only in
 '' | install | rad | format | shell | pure | alone | clippy | docs | build | unit | integration | skips) ;;
-demo) full=yes ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
+cgroups | demo) full=yes ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
 esac
 
 if [ "${CI:-}" = true ]; then
@@ -116,7 +118,9 @@ skips() {
 export -f skips
 export logs
 
-stage install deploy/install.sh "${install_flags[@]}" build
+packages=(build)
+[ "$full" = no ] || packages+=(vm)
+stage install deploy/install.sh "${install_flags[@]}" "${packages[@]}"
 if [ "${CI:-}" = true ] && [ -z "$only" ]; then
     # what an earlier clone has compiled of our own crates is of no use to this one, and would pile up
     cargo clean --quiet --locked -p rhizome -p rhizome-cobs -p rhizome-scheduler
@@ -130,9 +134,10 @@ stage alone cargo check --quiet --locked -p rhizome-cobs
 stage clippy cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 stage docs env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
 stage build cargo test --quiet --locked --workspace --no-run
-[ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES
+[ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES SEEDS=$FULL_SEEDS
 stage unit cargo test --locked --workspace --lib --bins
 finish_rad
 stage integration cargo test --locked --workspace --test '*'
 stage skips bash -euo pipefail -c skips
+[ "$full" = no ] || stage cgroups tests/cgroups.sh
 [ "$full" = no ] || stage demo deploy/demo.sh
