@@ -13,7 +13,7 @@ use cobs::adapter::open::OpenLedger;
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::reader::{ReadError, Tips};
 use cobs::digest::Digest;
-use cobs::id::{JobId, RepoId};
+use cobs::id::{JobId, Oid, RepoId};
 use cobs::job::state::Job;
 use scheduler::machine::Origin;
 
@@ -84,6 +84,9 @@ struct Known {
     /// Unsettled jobs that the view has of an earlier life and that were not read in this one: a scan may have failed.
     /// Whatever brings one of them later, this node may have confirmed it before.
     unread: BTreeSet<(RepoId, JobId)>,
+    /// What an object of the present scan is kept by, should it be ignored; one that no scan has listed is looked at
+    /// once more by the next.
+    listed: BTreeMap<(RepoId, JobId), Digest>,
 }
 
 /// The thread before it runs.
@@ -173,16 +176,31 @@ impl FollowerThread {
         };
         let seen = self.view.tips(ledger).unwrap_or_default();
         let unfinished = if again { self.view.unfinished(ledger).unwrap_or_default() } else { BTreeSet::new() };
-        let changed = |job: &JobId, tips: &Tips| seen.get(job) != Some(&fingerprint(tips));
-        let wanted: BTreeSet<(RepoId, JobId)> = listed
+        let wanted: BTreeMap<JobId, &Tips> = listed
             .iter()
             .filter(|(job, tips)| {
-                changed(job, tips) || unfinished.contains(*job) || known.unread.contains(&(ledger, **job))
+                let due = unfinished.contains(*job) || known.unread.contains(&(ledger, **job));
+                due || seen.get(*job).is_none_or(|print| !self.reads_the_same(**job, tips, print, open))
             })
-            .map(|(job, _)| (ledger, *job))
+            .map(|(job, tips)| (*job, tips))
             .collect();
         tracing::debug!(%ledger, jobs = listed.len(), read = wanted.len(), "ledger scanned");
-        self.read(&wanted, origin, known, tell);
+        let at = open.identity_at();
+        known.listed = wanted.iter().map(|(job, tips)| ((ledger, *job), ignored_print(at, tips))).collect();
+        self.read(&wanted.keys().map(|job| (ledger, *job)).collect(), origin, known, tell);
+        known.listed.clear();
+    }
+
+    /// Whether an object whose tips are listed so would be read as it was: the same, but for what strangers put there.
+    fn reads_the_same(&self, job: JobId, tips: &Tips, print: &Digest, open: &OpenLedger) -> bool {
+        if *print == fingerprint(tips) || *print == ignored_print(open.identity_at(), tips) {
+            return true;
+        }
+        let Ok(Some(stored)) = self.view.job(job) else { return false };
+        let Ok(job) = serde_json::from_slice::<Job>(&stored.full) else { return false };
+        let admitted = open.admitted(&job);
+        let among = tips.iter().filter(|(node, _)| admitted.contains(*node));
+        *print == fingerprint(&among.map(|(node, tips)| (*node, tips.clone())).collect())
     }
 
     /// Reads jobs and tells of them, some at a time: what a ledger holds need not fit into memory.
@@ -221,7 +239,8 @@ impl FollowerThread {
                 Err(error) => {
                     metrics::counter!("rhizome_objects_ignored_total").increment(1);
                     tracing::warn!(%job, %ledger, %error, "object ignored");
-                    changes.push(Change::Ignore { ledger, object: job, tips: Digest([0; 32]) });
+                    let print = known.listed.get(&(ledger, job)).copied();
+                    changes.push(Change::Ignore { ledger, object: job, tips: print.unwrap_or(Digest([0; 32])) });
                 }
             }
         }
@@ -279,5 +298,13 @@ fn fingerprint(tips: &Tips) -> Digest {
             hash.update(AsRef::<[u8]>::as_ref(oid));
         }
     }
+    Digest(hash.finalize().into())
+}
+
+/// What an ignored object is kept by: other tips or another identity may make it count.
+fn ignored_print(identity_at: Oid, tips: &Tips) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(AsRef::<[u8]>::as_ref(&identity_at));
+    hash.update(fingerprint(tips).0);
     Digest(hash.finalize().into())
 }

@@ -1,5 +1,7 @@
 //! A ledger that is kept open for reading, with its accepted identity as of the last look.
 
+use std::collections::BTreeSet;
+
 use radicle::storage::ReadRepository as _;
 use radicle::storage::git::Repository;
 
@@ -7,8 +9,9 @@ use super::identity::accepted_revisions;
 use super::profile::NodeHome;
 use super::reader::{self, Read, ReadError, Tips};
 use super::repository::{self, RepositoryFault};
-use crate::id::{JobId, Oid, RepoId};
+use crate::id::{JobId, NodeId, Oid, RepoId};
 use crate::job::fold::Identity;
+use crate::job::state::Job;
 
 /// A ledger open for reading; of one thread.
 pub struct OpenLedger {
@@ -32,6 +35,16 @@ impl OpenLedger {
     /// Whether its identity is still the one that was read.
     pub fn is_current(&self) -> bool {
         head(&self.repository).is_ok_and(|head| head == self.identity_at)
+    }
+
+    /// The revision of the identity that was read.
+    pub fn identity_at(&self) -> Oid {
+        self.identity_at
+    }
+
+    /// Whose namespaces are looked at for a job that was evaluated: what stands in any other is no reason to read it again.
+    pub fn admitted(&self, job: &Job) -> BTreeSet<NodeId> {
+        self.identity.admitted(job)
     }
 
     /// Reads and evaluates a job; with it, the second since 1970 at which its root says it was written.

@@ -169,14 +169,6 @@ pub fn list_jobs(repo: &Repository) -> Result<BTreeMap<JobId, Tips>, git2::Error
     Ok(jobs)
 }
 
-/// Whether a job that was read from `tips`, looking at the namespaces of `admitted`, would be read the same from what
-/// [`list_jobs`] listed of it.
-pub fn is_current(admitted: &BTreeSet<NodeId>, tips: &Tips, listed: &Tips) -> bool {
-    let mut among = listed.clone();
-    among.retain(|node, _| admitted.contains(node));
-    among == *tips
-}
-
 /// The tips of `job` in one namespace, live and archived.
 pub(crate) fn tips_of(repo: &git2::Repository, node: &NodeId, job: JobId) -> Result<BTreeSet<Oid>, git2::Error> {
     let mut tips = archive::tips(repo, node, job)?;

@@ -25,6 +25,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whose operations count for a job that was evaluated: those it names, its arbiters, and the delegates since its pin.
+    pub fn admitted(&self, job: &Job) -> BTreeSet<NodeId> {
+        let mut admitted = job.named();
+        admitted.extend(job.epochs.iter().map(|opened| opened.arbiter));
+        let since = self.position(job.pin).unwrap_or_default();
+        admitted.extend(self.accepted[since..].iter().flat_map(|(_, delegates)| delegates));
+        admitted
+    }
+
     fn position(&self, revision: RevisionId) -> Option<usize> {
         self.accepted.iter().position(|(id, _)| *id == revision)
     }
@@ -175,12 +184,7 @@ impl<'a> Fold<'a> {
     }
 
     fn admitted(&self) -> BTreeSet<NodeId> {
-        let mut admitted = self.job.named();
-        admitted.extend(self.job.epochs.iter().map(|opened| opened.arbiter));
-        for (_, delegates) in &self.identity.accepted[self.base_pin..] {
-            admitted.extend(delegates);
-        }
-        admitted
+        self.identity.admitted(&self.job)
     }
 
     /// Of several operations under one number of one author, the smallest tree counts: also for opening an epoch, so
