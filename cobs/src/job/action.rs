@@ -348,6 +348,10 @@ impl Action {
 fn misspelled(own: &Value, given: &Value) -> Option<String> {
     match (own, given) {
         (Value::String(own), Value::String(given)) => (own != given).then(|| given.clone()),
+        // the texts of a set may come in any order
+        (Value::Array(own), Value::Array(given)) if given.iter().all(Value::is_string) => {
+            given.iter().find(|text| !own.contains(text)).and_then(|text| text.as_str().map(str::to_owned))
+        }
         (Value::Array(own), Value::Array(given)) => {
             own.iter().zip(given).find_map(|(own, given)| misspelled(own, given))
         }

@@ -258,8 +258,12 @@ fn an_id_has_one_spelling() {
     root.spec.source =
         Some(cobs::job::spec::Source { repo: repo.parse().unwrap(), commit: "c".repeat(40).parse().unwrap() });
     root.spec.inputs = vec![cobs::job::spec::Input { path: "in".into(), digest: digest.parse().unwrap(), size: 1 }];
+    root.spec.requirements.labels = ["a".to_owned(), "b".to_owned()].into();
     let text = String::from_utf8(Action::Create(Box::new(root)).encode()).unwrap();
     assert!(Action::decode(text.as_bytes()).is_ok());
+    let unsorted = text.replace(r#"["a","b"]"#, r#"["b","a","b"]"#);
+    assert_eq!(Action::decode(unsorted.as_bytes()), Action::decode(text.as_bytes()), "a set has no order");
+    assert_ne!(unsorted, text);
     let hex: String = [WORKER1; 32].iter().map(|byte| format!("{byte:02x}")).collect();
     let spellings = [
         (repo.to_owned(), repo.trim_start_matches("rad:").to_owned()),

@@ -96,8 +96,12 @@ pub const KEYS: &[Key] = &[
         Default("3000"),
         "How often this node tells its peers that it is there; a restarted one is seen that soon.",
     ),
-    key("artifacts.keep_days", Default("7"), "How long logs and artifacts of settled jobs are kept."),
-    key("artifacts.keep_bytes", Default(r#""1GiB""#), "How much of them; beyond it the oldest settled go first."),
+    key("artifacts.keep_days", Default("7"), "How long what settled jobs left is kept on the machine that ran them."),
+    key(
+        "artifacts.keep_bytes",
+        Default(r#""1GiB""#),
+        "How much of it; beyond it the oldest settled goes first. Copies at the author's stay.",
+    ),
     key(
         "log.level",
         Default(r#""info""#),

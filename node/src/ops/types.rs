@@ -321,7 +321,7 @@ pub struct Pod {
     pub runner: cobs::job::spec::RunnerKind,
     /// Leased or held.
     pub kind: GrantKind,
-    /// `waiting`, `running`, `stopping` or `finished`.
+    /// `waiting`, `running` or `finished`.
     pub phase: String,
     /// RFC 3339 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]

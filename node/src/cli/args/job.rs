@@ -93,7 +93,7 @@ pub struct SubmitOptions {
     /// The machine that decides about the job
     #[arg(long, value_name = "NODE")]
     pub arbiter: Option<String>,
-    /// `exclusive`: never on two machines at once; `idempotent`: may start by itself while its arbiter is away
+    /// `exclusive`: never on two machines at once; `idempotent`: may one day start without its arbiter, and does not yet
     #[arg(long, value_name = "MODE", value_enum, default_value = "exclusive")]
     pub mode: ModeName,
     /// Keep it on this machine: no log, artifact or input leaves it
@@ -132,7 +132,7 @@ pub struct SubmitOptions {
     /// A way to run it; any of those named will do
     #[arg(long = "runner", value_name = "KIND", value_enum)]
     pub runners: Vec<RunnerName>,
-    /// How often it may run before it counts as failed
+    /// How often it may run before it counts as failed; kept in the job, and has no effect yet
     #[arg(long, value_name = "COUNT")]
     pub attempts: Option<u32>,
     /// Give up when it has not started within this time
@@ -262,10 +262,10 @@ pub struct ArtifactsOptions {
     /// The job's id, or the beginning of it
     #[arg(value_name = "JOB")]
     pub id: String,
-    /// Fetch these; all of them with --output alone
+    /// Fetch these; without any they are listed, or with --output all fetched
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Write them below this directory; here without
+    /// Write what is fetched below this directory; here without
     #[arg(long, short, value_name = "DIRECTORY")]
     pub output: Option<PathBuf>,
 }
