@@ -181,7 +181,8 @@ fn describe(change: &StreamStatus) -> String {
     if let Some(token) = change.token {
         line.push_str(&format!(" (token {token})"));
     }
-    if !change.waits_for.is_empty() {
+    // what runs or has ended waits for nothing that a person could change
+    if matches!(change.status.as_str(), "queued" | "granted") && !change.waits_for.is_empty() {
         line.push_str(&format!(": {}", change.waits_for));
     }
     line

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cobs::job::state::Status;
 use scheduler::place::Verdict;
 use serde::Serialize;
 
@@ -72,7 +73,7 @@ pub fn job(view: &JobView) -> String {
         rows.push(("ran", show_ms(report.duration_ms)));
     }
     let optional = [
-        ("waits for", (!view.waits_for.is_empty()).then(|| view.waits_for.clone())),
+        ("waits for", (view.summary.status != Status::Settled).then(|| view.waits_for.clone())),
         ("exit code", view.exit_code.map(|code| code.to_string())),
         ("reason", (!view.reason.is_empty()).then(|| view.reason.clone())),
     ];

@@ -280,9 +280,7 @@ impl Entry {
                      cancelled",
                     granted.node
                 ),
-                (None, Some((token, granted))) => {
-                    format!("granted to {} as {token}; waits for its report", granted.node)
-                }
+                (None, Some(_)) => "waits for its holder to run it and to report".into(),
                 (None, None) => "waits for a grant".into(),
             },
             Status::Queued if arbiter != me && self.job.create.workers.contains(&me) => {
