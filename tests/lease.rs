@@ -62,7 +62,6 @@ fn a_run_is_adopted_within_its_lease() {
     let ann = Node::start_with("ann", &[LONG]);
     let mut bob = Node::join("bob", &[], &ann, "submit,run");
     let id = ann.submit(&["--on", "bob", "--", "sh", "-c", "for i in $(seq 60); do echo $i; sleep 0.1; done"]);
-    bob.running(&id);
     // a daemon killed before its supervisor is armed has started nothing
     wait::until("the supervisor is armed", wait::LIMIT, || runs_something(&bob));
     bob.kill();
@@ -80,7 +79,8 @@ fn a_run_killed_with_its_supervisor_is_lost() {
     let ann = Node::start_with("ann", &[SHORT]);
     let mut bob = Node::join("bob", &[], &ann, "submit,run");
     let id = ann.submit(&["--on", "bob", "--", "sleep", "600"]);
-    bob.running(&id);
+    // one killed before it is armed could not start, and is lost only after that
+    wait::until("the supervisor is armed", wait::LIMIT, || runs_something(&bob));
     bob.kill();
     kill_named(&bob.home, "supervise");
     bob.up();

@@ -282,24 +282,24 @@ impl Node {
                 .or_insert_with(|| Arc::new(Semaphore::new(PREPARED_AT_ONCE))),
         );
         let _turn = turns.acquire_owned().await;
-        let work = move || {
-            let prepared = match self.known_job(run.job) {
-                Some(job) => prepare::prepare(&self, run, &job),
-                None => Err(Unprepared::Never("the job is not here".into())),
-            };
-            let (outcome, reason) = match prepared {
-                Ok(request) => {
-                    tracing::debug!(%run, "prepared");
-                    self.runs.note(run, |active| active.request = Some(Arc::new(request)));
-                    return self.claims.send(Event::Prepared { run });
-                }
-                Err(Unprepared::Now(reason)) => (RunOutcome::Released, reason),
-                Err(Unprepared::Never(reason)) => (RunOutcome::CouldNotStart, reason),
-            };
-            self.claims.send(Event::NotPrepared { run, outcome, reason });
+        let node = Arc::clone(&self);
+        let work = move || match node.known_job(run.job) {
+            Some(job) => prepare::prepare(&node, run, &job),
+            None => Err(Unprepared::Never("the job is not here".into())),
         };
-        // a panic in it is logged, and the grant ends with its lease
-        tokio::task::spawn_blocking(work).await.ok();
+        let prepared = tokio::task::spawn_blocking(work).await;
+        let prepared = prepared.unwrap_or_else(|error| Err(Unprepared::Never(format!("preparing it failed: {error}"))));
+        let event = match prepared {
+            Ok(request) => {
+                tracing::debug!(%run, "prepared");
+                self.runs.note(run, |active| active.request = Some(Arc::new(request)));
+                Event::Prepared { run }
+            }
+            Err(Unprepared::Now(reason)) => Event::NotPrepared { run, outcome: RunOutcome::Released, reason },
+            Err(Unprepared::Never(reason)) => Event::NotPrepared { run, outcome: RunOutcome::CouldNotStart, reason },
+        };
+        // the machine's queue may be full for a moment
+        self.block(move |node| node.claims.send(event));
     }
 
     /// A settle of an own job is awaited by nobody else, and its fetch would be in the way of the next grant's.

@@ -112,7 +112,13 @@ impl Node {
         let job: Job = serde_json::from_slice(&stored.full)
             .map_err(|error| Error::new(Code::Internal, format!("the view holds no job: {error}")))?;
         let report = effective(&job);
-        let running = self.claims.machine().is_running(id);
+        let running = match job.holder() {
+            // once its supervisor is armed: before that a crash leaves nothing that ran
+            Some((token, granted)) if granted.node == self.id => {
+                self.runs.get(id, token).is_some_and(|active| active.run.is_some() && active.finished.is_none())
+            }
+            _ => self.claims.machine().is_running(id),
+        };
         let log_is_local = job.holder().is_some_and(|(token, granted)| {
             granted.node == self.id || crate::collect::log_copy(self, id, token).exists()
         });
