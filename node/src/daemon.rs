@@ -1,5 +1,6 @@
 //! The composition root: configuration in, a running node out; then it waits for the end and drains.
 
+mod ledgers;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -129,6 +129,12 @@ impl Replication {
     /// Where the rate limits are Radicle's defaults (a home of others) the node is restarted: it lifts the limits of
     /// the peers in `connect` only at its start.
     pub fn connect_to(&self, peer: NodeId, address: Address) -> Result<Reach, ReplicationError> {
+        self.expect(peer, &address)?;
+        self.dial(peer, address)
+    }
+
+    /// As [`Replication::connect_to`], without dialling before the node's next start.
+    pub(super) fn expect(&self, peer: NodeId, address: &Address) -> Result<(), ReplicationError> {
         let (changes, raised) = {
             let mut home = lock(&self.shared.home);
             let changes = home.plan_peer(peer, Some(address.clone()));
@@ -139,7 +145,7 @@ impl Replication {
         if !changes.is_empty() && (moved || !raised) {
             self.restart()?;
         }
-        self.dial(peer, address)
+        Ok(())
     }
 
     /// No longer dials `peer`, and closes the session with it. The node is restarted if it had been dialled.

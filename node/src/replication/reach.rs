@@ -23,11 +23,15 @@ impl Replication {
     /// # Errors
     /// When the address is none, or the home cannot be written.
     pub fn connect_peer(&self, peer: NodeId, address: &str) -> Result<Reach, ReplicationError> {
-        let parsed = address.parse::<radicle::node::Address>().map_err(|error| ReplicationError::Command {
-            action: "read the peer's address",
-            source: format!("{address}: {error}").into(),
-        })?;
-        self.connect_to(peer, parsed)
+        self.connect_to(peer, parsed(address)?)
+    }
+
+    /// Adds a peer that will dial us, by its `host:port`; it is dialled from the node's next start on.
+    ///
+    /// # Errors
+    /// When the address is none, or the home cannot be written.
+    pub fn expect_peer(&self, peer: NodeId, address: &str) -> Result<(), ReplicationError> {
+        self.expect(peer, &parsed(address)?)
     }
 
     /// Makes room for a peer that dials us: its rate limits are lifted, which takes a restart where they were not.
@@ -43,4 +47,11 @@ impl Replication {
         };
         if changes.is_empty() { Ok(()) } else { self.restart() }
     }
+}
+
+fn parsed(address: &str) -> Result<radicle::node::Address, ReplicationError> {
+    address.parse().map_err(|error| ReplicationError::Command {
+        action: "read the peer's address",
+        source: format!("{address}: {error}").into(),
+    })
 }
