@@ -232,3 +232,24 @@ fn two_ledgers_are_kept_apart() {
     assert_eq!(ids(&bob, &["--ledger", &shared]), std::slice::from_ref(&there));
     assert_eq!(ids(&ann, &[]), [there]);
 }
+
+/// What another's job left here, its inputs too, goes when it is too old; its author keeps them.
+#[test]
+fn what_was_kept_for_others_goes() {
+    let ann = Node::start("ann");
+    let mut bob = Node::join("bob", &[("artifacts.keep_days", "0")], &ann, ALL);
+    let file = ann.home.join("input");
+    std::fs::write(&file, "given\n").unwrap();
+    let input = file.to_str().unwrap();
+    let id = ann.submit(&["--on", "bob", "--input", input, "--", "cat", "input"]);
+    ann.settled(&id);
+    bob.settled(&id);
+    let blobs = |node: &Node| std::fs::read_dir(node.place().join("rhizome/blobs/sha256")).unwrap().count();
+    assert_eq!((blobs(&bob), bob.runs(&id)), (1, 1));
+    // each start is a look at what is too old
+    bob.down();
+    bob.up();
+    wait::until("nothing of it is left", wait::LIMIT, || ((blobs(&bob), bob.runs(&id)) == (0, 0)).then_some(()));
+    assert!(blobs(&ann) >= 1, "its author let its input go");
+    assert_eq!(ann.cli(&["job", "logs", &id]).ok(), "given\n");
+}

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::writer::{Draft, Urgency, WriteError, WriterHandle, Written};
+use cobs::digest::Digest;
 use cobs::id::{JobId, NodeId, RepoId, RunId, Token};
 use cobs::job::action::Action;
 use cobs::job::outcome::RunOutcome;
@@ -117,6 +118,13 @@ impl Node {
         }
         let stored = self.view.job(id).ok().flatten()?;
         serde_json::from_slice(&stored.full).ok().map(Arc::new)
+    }
+
+    /// Whether a job that is not settled has an input of this content.
+    pub fn is_input_of_unsettled(&self, digest: Digest) -> bool {
+        let needs =
+            |job: &Job| job.settled.is_none() && job.create.spec.inputs.iter().any(|input| input.digest == digest);
+        self.lock_jobs().values().any(|(_, job)| needs(job))
     }
 
     /// The ledger of a job.

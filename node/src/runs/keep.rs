@@ -1,9 +1,11 @@
-//! How long ended runs are kept here: a number of days and bytes, the oldest settled first. A fetch deletes nothing.
+//! How long ended runs and the inputs of others' jobs are kept here: a number of days and bytes, the oldest settled
+//! first. A fetch deletes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cobs::id::JobId;
 use cobs::job::state::Status;
 
 use crate::node::Node;
@@ -35,6 +37,19 @@ pub fn sweep(node: &Arc<Node>) {
         if std::fs::remove_dir_all(node.runs.directory(run)).is_ok() {
             node.runs.forget(run);
             tracing::info!(%run, bytes = size, "ended run removed");
+            let_inputs_go(node, run.job);
+        }
+    }
+}
+
+/// Removes the inputs of another node's job that no unsettled job needs as well; its author has them.
+fn let_inputs_go(node: &Node, job: JobId) {
+    let Some(job) = node.known_job(job).filter(|job| job.author != node.id) else { return };
+    for input in &job.create.spec.inputs {
+        if !node.is_input_of_unsettled(input.digest)
+            && let Err(error) = std::fs::remove_file(node.blobs.path(input.digest))
+        {
+            tracing::debug!(digest = %input.digest, %error, "input not removed");
         }
     }
 }
