@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use super::wait;
 
+/// Looks in a row that find no process before a home counts as left.
+const EMPTY_LOOKS: u32 = 3;
+
 /// A directory that one simulated machine or user calls home. Dropping it kills every process that names it in its
 /// arguments or environment (a daemon's supervisors outlive the daemon), then removes it.
 pub struct Home {
@@ -61,7 +64,12 @@ fn kill(pid: u32) {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let ended = wait::poll(wait::LIMIT, || self.kill_all());
+        // a process that becomes another program at this moment reads empty too, so one look is not enough
+        let mut looks = 0;
+        let ended = wait::poll(wait::LIMIT, || {
+            looks = if self.kill_all().is_some() { looks + 1 } else { 0 };
+            (looks == EMPTY_LOOKS).then_some(())
+        });
         if ended.is_none() && !std::thread::panicking() {
             panic!("processes of {} cannot be killed: {:?}", self.path().display(), self.processes());
         }
