@@ -35,6 +35,8 @@ pub fn export_tree(home: &NodeHome, rid: RepoId, commit: CommitId, into: &Path) 
 /// Most entries, and bytes of files, of a tree that is written in this process.
 const SMALL_ENTRIES_MAX: usize = 500;
 const SMALL_BYTES_MAX: usize = 16 << 20;
+/// Most entries of any tree that is written: a few objects can name one another more often than could ever be written.
+const ENTRIES_MAX: usize = 1_000_000;
 /// Settings that a person's or the machine's git configuration must not decide; they are not left in the work tree.
 const SETTINGS: [(&str, &str); 2] = [("core.autocrlf", "false"), ("core.attributesFile", "/dev/null")];
 
@@ -64,37 +66,43 @@ fn write_small(storage: &git2::Repository, commit: CommitId, into: &Path) -> Res
     Ok(true)
 }
 
-/// Whether the tree of `commit` has no more bytes of files than these, which are read of its objects and not written.
+/// Whether the tree of `commit` has no more bytes of files than these, nor more entries than [`ENTRIES_MAX`]. Objects are
+/// read and nothing is written.
 pub fn tree_fits(home: &NodeHome, rid: RepoId, commit: CommitId, bytes_max: u64) -> Result<bool, SourceError> {
     let repository = open(home, rid)?;
-    let within = is_within(&repository.backend, commit, usize::MAX, usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    let within = is_within(&repository.backend, commit, ENTRIES_MAX, usize::try_from(bytes_max).unwrap_or(usize::MAX));
     within.map_err(|source| SourceError::Read { what: format!("commit {commit}"), source })
 }
 
-/// Whether a tree has no more entries, and bytes of files, than these. An object that is missing has too many.
+/// Whether a tree has no more entries, and bytes of files, than these. An object that is missing has too many. Without
+/// recursion, since whoever wrote the tree chose its depth.
 fn is_within(
     storage: &git2::Repository,
     commit: CommitId,
     entries_max: usize,
     bytes_max: usize,
 ) -> Result<bool, git2::Error> {
-    let tree = storage.find_commit(commit.0.into())?.tree()?;
-    let (mut entries, mut bytes, objects) = (0_usize, 0_usize, storage.odb()?);
-    let walked = tree.walk(git2::TreeWalkMode::PreOrder, |_, entry| {
-        entries += 1;
-        if entry.kind() == Some(git2::ObjectType::Blob) {
-            bytes = bytes.saturating_add(objects.read_header(entry.id()).map_or(usize::MAX, |(size, _)| size));
+    let objects = storage.odb()?;
+    let mut left = vec![storage.find_commit(commit.0.into())?.tree_id()];
+    let (mut entries, mut bytes) = (0_usize, 0_usize);
+    while let Some(tree) = left.pop() {
+        let tree = storage.find_tree(tree)?;
+        for entry in &tree {
+            entries += 1;
+            match entry.kind() {
+                Some(git2::ObjectType::Tree) => left.push(entry.id()),
+                Some(git2::ObjectType::Blob) => {
+                    let size = objects.read_header(entry.id()).map_or(usize::MAX, |(size, _)| size);
+                    bytes = bytes.saturating_add(size);
+                }
+                _ => {}
+            }
+            if entries > entries_max || bytes > bytes_max {
+                return Ok(false);
+            }
         }
-        match entries > entries_max || bytes > bytes_max {
-            true => git2::TreeWalkResult::Abort,
-            false => git2::TreeWalkResult::Ok,
-        }
-    });
-    match walked {
-        Ok(()) => Ok(true),
-        Err(error) if error.code() == git2::ErrorCode::User => Ok(false),
-        Err(error) => Err(error),
     }
+    Ok(true)
 }
 
 fn write(storage: &Path, commit: CommitId, into: &Path) -> Result<(), SourceError> {
@@ -196,5 +204,65 @@ mod tests {
         let none = directory.path().join("none");
         assert!(!write_small(&storage, many, &none).unwrap());
         assert!(!none.exists());
+    }
+
+    fn commit_of(repository: &git2::Repository, tree: git2::Oid) -> CommitId {
+        let who = git2::Signature::now("T", "t@example.org").unwrap();
+        let tree = repository.find_tree(tree).unwrap();
+        CommitId(repository.commit(None, &who, &who, "x", &tree, &[]).unwrap().into())
+    }
+
+    fn tree_of(repository: &git2::Repository, entries: &[(&str, i32, git2::Oid)]) -> git2::Oid {
+        let mut builder = repository.treebuilder(None).unwrap();
+        for (name, mode, id) in entries {
+            builder.insert(name, *id, *mode).unwrap();
+        }
+        builder.write().unwrap()
+    }
+
+    /// A tree that names the same few objects a hundred million times, and one that is a hundred thousand deep, are
+    /// measured within a small stack and little time.
+    #[test]
+    fn a_hostile_tree_is_measured_and_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = git2::Repository::init(directory.path()).unwrap();
+        repository.odb().unwrap().add_new_mempack_backend(1000).unwrap();
+        let empty = repository.blob(b"").unwrap();
+        let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        let mut bomb = tree_of(&repository, &[("file", 0o100_644, empty)]);
+        for _ in 0..8 {
+            let entries: Vec<_> = names.iter().map(|name| (name.as_str(), 0o040_000, bomb)).collect();
+            bomb = tree_of(&repository, &entries);
+        }
+        let bomb = commit_of(&repository, bomb);
+        assert!(!is_within(&repository, bomb, ENTRIES_MAX, usize::MAX).unwrap());
+        let mut deep = tree_of(&repository, &[("file", 0o100_644, empty)]);
+        for _ in 0..100_000 {
+            deep = tree_of(&repository, &[("d", 0o040_000, deep)]);
+        }
+        let deep = commit_of(&repository, deep);
+        assert!(is_within(&repository, deep, ENTRIES_MAX, usize::MAX).unwrap());
+        assert!(!write_small(&repository, deep, &directory.path().join("none")).unwrap());
+    }
+
+    /// A tree that holds one name twice, as a link that leads out and as a directory, writes nothing where the link leads.
+    #[test]
+    fn a_link_and_a_directory_of_one_name_do_not_lead_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let (outside, into) = (directory.path().join("outside"), directory.path().join("into"));
+        fs::create_dir(&outside).unwrap();
+        fs::create_dir(&into).unwrap();
+        let repository = git2::Repository::init(directory.path().join("storage")).unwrap();
+        let link = repository.blob(outside.to_str().unwrap().as_bytes()).unwrap();
+        let inner = tree_of(&repository, &[("file", 0o100_644, repository.blob(b"out").unwrap())]);
+        let mut raw = Vec::new();
+        for (mode, id) in [("120000", link), ("40000", inner)] {
+            raw.extend_from_slice(format!("{mode} a\0").as_bytes());
+            raw.extend_from_slice(id.as_bytes());
+        }
+        let tree = repository.odb().unwrap().write(git2::ObjectType::Tree, &raw).unwrap();
+        // refused or written, but never there
+        let _either = write_small(&repository, commit_of(&repository, tree), &into);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     }
 }
