@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cobs::id::{JobId, NodeId, RunId};
-use cobs::job::spec::{Limit, Limits, Source, Work};
+use cobs::job::spec::{Input, Limit, Limits, Source, Work};
 use cobs::job::state::Job;
 use scheduler::runner::request::{Deadline, Directory, InputFile, ResolvedLimits, RunRequest};
 
 use crate::config::Config;
 use crate::node::Node;
+use crate::ops::error::{Code, Error};
 use crate::replication::source::{SourceError, export_tree, tree_fits};
 
 /// The work tree within a run's directory.
@@ -46,8 +47,7 @@ pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, Un
     std::fs::create_dir_all(&directory).map_err(|error| format!("cannot make the run's directory: {error}"))?;
     let spec = &job.create.spec;
     let limits = limits(&spec.limits, &node.config);
-    let room = limits.disk_bytes.value.checked_sub(spec.inputs.iter().map(|input| input.size).sum());
-    let room = room.ok_or_else(|| too_large(limits.disk_bytes.value))?;
+    let room = room_beside(&spec.inputs, limits.disk_bytes.value).ok_or_else(|| too_large(limits.disk_bytes.value))?;
     let tree = match &spec.source {
         Some(source) => Some(work_tree(node, job.author, source, &directory, room)?),
         None => None,
@@ -55,8 +55,7 @@ pub fn prepare(node: &Arc<Node>, run: RunId, job: &Job) -> Result<RunRequest, Un
     let mut inputs = Vec::new();
     for input in &spec.inputs {
         let wanted = cobs::digest::Blob { digest: input.digest, size: input.size };
-        crate::peering::obtain(node, job.author, job.id, wanted)
-            .map_err(|error| Unprepared::Now(format!("the input '{}' cannot be had: {error}", input.path)))?;
+        crate::peering::obtain(node, job.author, job.id, wanted).map_err(|error| no_input(&input.path, &error))?;
         inputs.push(InputFile { host: node.blobs.path(input.digest), path: input.path.clone() });
     }
     let mut directories = Vec::new();
@@ -117,6 +116,20 @@ fn fetch_source(node: &Node, author: NodeId, source: &Source) -> Result<(), Unpr
     }
 }
 
+/// What the inputs leave of the disk limit; none when they alone are too much. Their sizes are the author's word.
+fn room_beside(inputs: &[Input], disk_bytes: u64) -> Option<u64> {
+    inputs.iter().try_fold(disk_bytes, |room, input| room.checked_sub(input.size))
+}
+
+/// A peer that is away may come back; what it says of a content, or sends instead of it, stays as it is.
+fn no_input(path: &str, error: &Error) -> Unprepared {
+    let words = format!("the input '{path}' cannot be had: {error}");
+    match error.code {
+        Code::PeerUnreachable | Code::Busy | Code::RateLimited => Unprepared::Now(words),
+        _ => Unprepared::Never(words),
+    }
+}
+
 fn never(error: &SourceError) -> Unprepared {
     Unprepared::Never(words(error))
 }
@@ -151,4 +164,17 @@ pub fn artifact_path(node: &Node, job: JobId, digest: cobs::digest::Digest) -> O
     let runs = node.runs.active();
     let of_job = runs.keys().filter(|run| run.job == job);
     of_job.map(|run| node.runs.directory(*run).join("artifacts").join(digest.to_string())).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_overflow_leave_no_room() {
+        let input = |size| Input { path: "in".into(), digest: cobs::digest::Digest([0; 32]), size };
+        assert_eq!(room_beside(&[input(3), input(4)], 10), Some(3));
+        assert_eq!(room_beside(&[input(8), input(4)], 10), None);
+        assert_eq!(room_beside(&[input(u64::MAX), input(2)], 10), None);
+    }
 }
