@@ -246,10 +246,24 @@ fn what_was_kept_for_others_goes() {
     bob.settled(&id);
     let blobs = |node: &Node| std::fs::read_dir(node.place().join("rhizome/blobs/sha256")).unwrap().count();
     assert_eq!((blobs(&bob), bob.runs(&id)), (1, 1));
+    // the same content comes home to bob as what his own job made
+    let own = bob.submit(&["--on", "ann", "--artifact", "out", "--", "sh", "-c", "echo given > out"]);
+    bob.settled(&own);
+    wait::until("list and artifact are home", wait::LIMIT, || (blobs(&bob) == 2).then_some(()));
+    let given = Sha256::digest(b"given\n").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let kept = bob.place().join("rhizome/blobs/sha256").join(given);
+    let other = ann.home.join("other");
+    std::fs::write(&other, "other\n").unwrap();
+    let second = ann.submit(&["--on", "bob", "--input", other.to_str().unwrap(), "--", "cat", "other"]);
+    ann.settled(&second);
+    bob.settled(&second);
+    assert_eq!(blobs(&bob), 3);
     // each start is a look at what is too old
     bob.down();
     bob.up();
-    wait::until("nothing of it is left", wait::LIMIT, || ((blobs(&bob), bob.runs(&id)) == (0, 0)).then_some(()));
+    let gone = || (blobs(&bob), bob.runs(&id), bob.runs(&second)) == (2, 0, 0);
+    wait::until("what was given is gone", wait::LIMIT, || gone().then_some(()));
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "given\n", "bob's own artifact went with ann's input");
     assert!(blobs(&ann) >= 1, "its author let its input go");
     assert_eq!(ann.cli(&["job", "logs", &id]).ok(), "given\n");
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -23,6 +24,8 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone, Debug)]
 pub struct Blobs {
     directory: PathBuf,
+    /// Held while it is decided whether a blob goes or stays.
+    deciding: Arc<Mutex<()>>,
 }
 
 /// A blob that is being written; dropped unfinished, it leaves nothing.
@@ -63,6 +66,7 @@ impl Blobs {
     pub fn open(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory.join("sha256"))?;
         fs::create_dir_all(directory.join("tmp"))?;
+        fs::create_dir_all(directory.join("own"))?;
         for entry in fs::read_dir(directory.join("tmp"))? {
             let entry = entry?;
             let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
@@ -70,7 +74,33 @@ impl Blobs {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { directory: directory.to_owned(), deciding: Arc::default() })
+    }
+
+    /// Keeps a blob for good, here already or to come, since it is of this node's own jobs. Whether it is here.
+    ///
+    /// # Errors
+    /// When storage fails; it may go then.
+    pub fn own(&self, digest: Digest) -> io::Result<bool> {
+        let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.mark(digest).exists() {
+            File::create(self.mark(digest))?;
+            File::open(self.directory.join("own"))?.sync_all()?;
+        }
+        Ok(self.has(digest))
+    }
+
+    /// Removes a blob that came here for another node's job, unless this node's own jobs have it too.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn give_back(&self, digest: Digest) -> io::Result<()> {
+        let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mark(digest).exists() { Ok(()) } else { fs::remove_file(self.path(digest)) }
+    }
+
+    fn mark(&self, digest: Digest) -> PathBuf {
+        self.directory.join("own").join(digest.to_string())
     }
 
     /// Where the blob is, or would be.
@@ -178,5 +208,21 @@ mod tests {
         drop(dropped);
         assert_eq!(fs::read_dir(directory.path().join("tmp")).unwrap().count(), 0);
         assert_eq!(fs::read_dir(directory.path().join("sha256")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_came_for_others_goes_and_what_is_ours_too_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let [others, ours] = [b"others", b"ours 1"].map(|text| blobs.put(text).unwrap().digest);
+        // kept before it is there: it may be on its way for another's job at this moment
+        let coming = Digest(Sha256::digest(b"coming").into());
+        assert!(!blobs.own(coming).unwrap());
+        assert_eq!(blobs.put(b"coming").unwrap().digest, coming);
+        assert!(blobs.own(ours).unwrap());
+        for digest in [others, ours, coming] {
+            blobs.give_back(digest).unwrap();
+        }
+        assert_eq!([others, ours, coming].map(|digest| blobs.has(digest)), [false, true, true]);
     }
 }

@@ -231,11 +231,23 @@ pub async fn before<T>(next: impl Future<Output = T>) -> Result<T, Error> {
     tokio::time::timeout(CONTENT_IDLE, next).await.map_err(silent)
 }
 
-/// Copies a blob of a job from a peer into this node's store, checked by its digest.
+/// Copies a blob of an own job from a peer into this node's store, for good.
 pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
-    if node.blobs.has(blob.digest) {
+    if own(node, blob.digest).await? {
         return Ok(());
     }
+    copy(node, from, job, blob).await
+}
+
+async fn own(node: &Arc<Node>, digest: Digest) -> Result<bool, Error> {
+    let blobs = node.blobs.clone();
+    let owned = tokio::task::spawn_blocking(move || blobs.own(digest)).await;
+    let owned = owned.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    owned.map_err(|error| Error::new(Code::Storage, error.to_string()))
+}
+
+/// Copies a blob of a job from a peer, checked by its digest.
+async fn copy(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
     let storage = |error: crate::blobs::BlobError| Error::new(Code::Storage, crate::runs::chain(&error));
     let response = ask(node, from, &format!("/jobs/{job}/blobs/{}", blob.digest)).await?;
     let mut writer = node.blobs.writer().map_err(storage)?;
@@ -263,7 +275,7 @@ pub async fn fetch(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Re
     Ok(())
 }
 
-/// As [`fetch`], for threads that may block.
+/// An input of a job that runs here, from its author; kept no longer than the run. Blocks.
 pub fn obtain(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<(), Error> {
     if node.blobs.has(blob.digest) {
         return Ok(());
@@ -271,7 +283,7 @@ pub fn obtain(node: &Arc<Node>, from: NodeId, job: JobId, blob: Blob) -> Result<
     if from == node.id {
         return Err(Error::new(Code::Gone, "it is not in this node's store any more"));
     }
-    node.runtime.block_on(fetch(node, from, job, blob))
+    node.runtime.block_on(copy(node, from, job, blob))
 }
 
 /// An error as a peer is told it.

@@ -85,6 +85,7 @@ impl Node {
                 };
                 return Err(Error::new(Code::BadRequest, words).hint("upload it first, as rhizome run --input does"));
             }
+            self.blobs.own(input.digest).map_err(|error| storage(&error))?;
         }
         Ok(())
     }

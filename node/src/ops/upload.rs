@@ -33,7 +33,17 @@ impl Node {
             let written = tokio::task::spawn_blocking(move || writer.write(&bytes).map(|()| writer)).await;
             writer = written.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(failed)?;
         }
-        let finished = tokio::task::spawn_blocking(move || writer.finish(None)).await;
+        let blobs = self.blobs.clone();
+        let finish = move || {
+            let blob = writer.finish(None)?;
+            // what came for another's job with the same content may have gone at this moment
+            if blobs.own(blob.digest)? {
+                Ok(blob)
+            } else {
+                Err(std::io::Error::from(std::io::ErrorKind::NotFound).into())
+            }
+        };
+        let finished = tokio::task::spawn_blocking(finish).await;
         let blob = finished.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(failed)?;
         Ok(Uploaded { blob })
     }

@@ -47,7 +47,7 @@ fn let_inputs_go(node: &Node, job: JobId) {
     let Some(job) = node.known_job(job).filter(|job| job.author != node.id) else { return };
     for input in &job.create.spec.inputs {
         if !node.is_input_of_unsettled(input.digest)
-            && let Err(error) = std::fs::remove_file(node.blobs.path(input.digest))
+            && let Err(error) = node.blobs.give_back(input.digest)
         {
             tracing::debug!(digest = %input.digest, %error, "input not removed");
         }
