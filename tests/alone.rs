@@ -327,6 +327,9 @@ fn changes_are_audited_and_settings_shown() {
     assert_eq!(submitted.status, 202, "{submitted:?}");
     let id = text(&submitted.json(), "/id");
     node.settled(&id);
+    // nobody in particular is refused and counted, and pushes nobody else out
+    let refused = node.ask_as_nobody("POST", "/schedule", br#"{"command":["true"]}"#).unwrap();
+    assert_eq!(refused.status, 401, "{refused:?}");
     assert_ne!(node.cli(&["job", "cancel", "ffff"]).code, 0);
     assert_eq!(node.json(&["token", "list"]).pointer("/0/name"), Some(&json!("ci")));
     node.cli(&["token", "revoke", "ci"]).ok();

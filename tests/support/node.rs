@@ -234,6 +234,13 @@ impl Node {
         UnixStream::connect(self.place().join("rhizome/api.sock")).ok()
     }
 
+    /// Asks the API over TCP, without a token.
+    pub fn ask_as_nobody(&self, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
+        let stream = TcpStream::connect(("127.0.0.1", self.api)).ok()?;
+        let (host, headers) = (format!("127.0.0.1:{}", self.api), ["Content-Type: application/json".to_owned()]);
+        http::ask(stream, Request { method, target, host: &host, headers: &headers, body })
+    }
+
     /// Asks the API over TCP, with a token.
     pub fn ask_with(&self, token: &str, method: &str, target: &str, extra: &[String], body: &[u8]) -> Option<Answer> {
         let stream = TcpStream::connect(("127.0.0.1", self.api)).ok()?;

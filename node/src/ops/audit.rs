@@ -54,6 +54,10 @@ impl<'a> Record<'a> {
             Err(code) => (None, word(Some(code))),
         };
         self.count(&result);
+        // nobody in particular could push out what others did
+        if *self.caller == Caller::Anonymous {
+            return;
+        }
         let (node, entry) = (Arc::clone(self.node), self.entry(subject, result));
         // the operation itself has its end already
         tokio::task::spawn_blocking(move || node.keep_record(&entry)).await.ok();
@@ -78,7 +82,7 @@ impl Drop for Record<'_> {
             return;
         }
         self.count(ABANDONED);
-        if self.kind == Kind::Change {
+        if self.kind == Kind::Change && *self.caller != Caller::Anonymous {
             let entry = self.entry(None, ABANDONED.to_owned());
             self.node.block(move |node| node.keep_record(&entry));
         }
