@@ -22,21 +22,50 @@ impl Drop for Mounted {
     }
 }
 
-/// On a full disk a submit is refused in words and nothing half is left: with room again the daemon goes on.
-#[test]
-fn says_that_the_disk_is_full() {
-    const NAME: &str = "says_that_the_disk_is_full";
+/// A home with a small disk in it; none where that cannot be had, which is said.
+fn small_disk(test: &str) -> Option<(Home, Mounted)> {
     if !rustix::process::geteuid().is_root() {
-        return skip(NAME, "only root may mount a small disk");
+        skip(test, "only root may mount a small disk");
+        return None;
     }
     let home = Home::new();
     let disk = home.join("disk");
     fs::create_dir(&disk).unwrap();
     let mount = cli::finish(&home, Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&disk));
     if mount.code != 0 {
-        return skip(NAME, "this sandbox does not let root mount a small disk");
+        skip(test, "this sandbox does not let root mount a small disk");
+        return None;
     }
-    let mounted = Mounted(disk.clone());
+    Some((home, Mounted(disk)))
+}
+
+/// A key whose job the ledger's disk refused, while the node's own state could be written, is free for another try.
+#[test]
+fn frees_the_key_of_a_job_that_the_disk_refused() {
+    let Some((home, mounted)) = small_disk("frees_the_key_of_a_job_that_the_disk_refused") else { return };
+    let disk = mounted.0.clone();
+    let mut machine = Machine::within(home, "disk/n");
+    machine.run(&["init", "--alias", "alpha"]).ok();
+    let (inside, elsewhere) = (machine.path().join("rhizome"), machine.home.join("state"));
+    cli::finish(&machine.home, Command::new("mv").arg(&inside).arg(&elsewhere)).ok();
+    std::os::unix::fs::symlink(&elsewhere, &inside).unwrap();
+    machine.up(&[]);
+    machine.run(&["run", "--", "true"]).ok();
+    fill(&disk.join("filler"));
+    let refused = machine.run(&["--json", "job", "submit", "--key", "once", "--", "true"]);
+    assert_eq!(refused.code, 74, "{refused:?}");
+    assert!(refused.stdout.contains(r#""code":"storage""#), "{refused:?}");
+    fs::remove_file(disk.join("filler")).unwrap();
+    machine.run(&["run", "--key", "once", "--", "true"]).ok();
+    drop(machine);
+    drop(mounted);
+}
+
+/// On a full disk a submit is refused in words and nothing half is left: with room again the daemon goes on.
+#[test]
+fn says_that_the_disk_is_full() {
+    let Some((home, mounted)) = small_disk("says_that_the_disk_is_full") else { return };
+    let disk = mounted.0.clone();
     let mut machine = Machine::within(home, "disk/n");
     machine.run(&["init", "--alias", "alpha"]).ok();
     machine.up(&[]);
