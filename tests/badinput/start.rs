@@ -73,6 +73,9 @@ fn refuses_a_second_daemon() {
     fails(&machine, &[], 73, "already_running", &["another daemon uses", "rhizome status"]);
     let init = machine.run(&["init"]);
     assert_eq!(init.code, 73, "{init:?}");
+    // it is our own daemon, not somebody's radicle node to be stopped
+    let named = init.stderr.contains("so this home is set up") && init.stderr.contains("rhizome status");
+    assert!(named && !init.stderr.contains("rad node stop"), "{init:?}");
     machine.run(&["run", "--", "true"]).ok();
 }
 

@@ -107,3 +107,16 @@ fn a_slow_reader_is_told_that_it_missed_events() {
     assert_eq!(receiver.try_recv(), Ok(connected));
     assert!(receiver.try_recv().is_err());
 }
+
+/// A peer that is expected is dialled from the next start on, and not at once: both dialling at the same moment costs
+/// each what it had to say of itself.
+#[test]
+fn a_peer_that_is_expected_is_not_dialled_at_once() {
+    let (a, b) = (Peer::start(1), Peer::start(2));
+    let address = b.node.local_addresses()[0].to_string();
+    a.node.expect_peer(b.id, &address).unwrap();
+    assert_eq!(a.node.sessions().unwrap(), []);
+    assert!(a.node.home().config.node.connect.iter().any(|peer| peer.to_string().contains(&address)));
+    a.node.connect_peer(b.id, &address).unwrap();
+    assert_ne!(a.node.sessions().unwrap(), []);
+}
