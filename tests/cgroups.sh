@@ -33,10 +33,11 @@ fi
 package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
 kernel=$cache/$package
 if [ ! -d "$kernel" ]; then
-    building=$(mktemp -d)
+    mkdir -p "$cache"
+    # beside its place, so that it is there whole or not at all
+    building=$(mktemp -d "$cache/kernel.XXXXXX")
     trap 'rm -rf "$building"' EXIT
     (cd "$building" && apt-get -qq download "$package" 2>/dev/null && dpkg-deb -x "$package"_*.deb kernel)
-    mkdir -p "$cache"
     mv "$building/kernel" "$kernel"
 fi
 version=$(ls "$kernel/lib/modules")
