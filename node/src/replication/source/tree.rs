@@ -66,7 +66,7 @@ fn write_small(storage: &git2::Repository, commit: CommitId, into: &Path) -> Res
     Ok(true)
 }
 
-/// Whether the tree of `commit` has no more bytes of files than these, nor more entries than [`ENTRIES_MAX`]. Objects are
+/// Whether the tree of `commit` has no more bytes of files than these, nor more entries than a million. Objects are
 /// read and nothing is written.
 pub fn tree_fits(home: &NodeHome, rid: RepoId, commit: CommitId, bytes_max: u64) -> Result<bool, SourceError> {
     let repository = open(home, rid)?;
