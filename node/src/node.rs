@@ -16,7 +16,7 @@ use cobs::job::action::Action;
 use cobs::job::outcome::RunOutcome;
 use cobs::job::state::Job;
 use scheduler::capacity::Capacity;
-use scheduler::machine::{Asked, Effect, Event};
+use scheduler::machine::{Asked, Effect, Event, Note};
 use scheduler::probe::Probe;
 
 use crate::blobs::Blobs;
@@ -172,7 +172,7 @@ impl Node {
         let id = seen.job.id;
         let token = seen.job.holder().map(|(token, _)| token.to_string());
         tracing::debug!(job = %id, status = ?seen.job.status(), token, reports = seen.job.dones.len(), "job seen");
-        let never_confirm = self.state.never_confirmed_of(id).unwrap_or_else(|error| {
+        let notes = self.state.notes_of(id).unwrap_or_else(|error| {
             tracing::error!(%error, job = %id, "cannot read the notes of a job");
             BTreeSet::new()
         });
@@ -181,7 +181,8 @@ impl Node {
             job: Arc::clone(&seen.job),
             created_ms: seen.created.0,
             origin: seen.origin,
-            never_confirm,
+            notes,
+            shown: false,
         };
         self.claims.send(Event::Job(Box::new(event)));
         self.no_longer_granted(&seen.job);
@@ -220,8 +221,8 @@ impl Node {
                 self.writer.submit(draft, Box::new(reply));
                 None
             }
-            Effect::Note { job, token } => {
-                self.runtime.spawn(Arc::clone(self).note_term(job, token));
+            Effect::Note { job, token, note } => {
+                self.runtime.spawn(Arc::clone(self).note_term(job, token, note));
                 None
             }
             Effect::Send { to, message } => {
@@ -256,14 +257,14 @@ impl Node {
         }
     }
 
-    /// Writes down that a term is never confirmed, until it is written: without it the job would stand still.
-    async fn note_term(self: Arc<Self>, job: JobId, token: Token) {
+    /// Writes something down about a term, until it is written: without it the job would stand still.
+    async fn note_term(self: Arc<Self>, job: JobId, token: Token, what: Note) {
         let [mut pause, longest] = NOTE_RETRY;
         loop {
             let node = Arc::clone(&self);
             let note = move || {
-                node.state.never_confirm(job, token)?;
-                node.claims.send(Event::Noted { job, token });
+                node.state.note(job, token, what)?;
+                node.claims.send(Event::Noted { job, token, note: what });
                 Ok::<(), crate::store::StoreError>(())
             };
             match tokio::task::spawn_blocking(note).await {

@@ -7,34 +7,38 @@
 //! An event touches a few jobs; only these, those that are due and those that waited for room which is there now are
 //! looked at, in the order of their queue.
 
+mod again;
 mod agenda;
 mod arbiter;
+mod bid;
+mod confirm;
 mod entry;
 mod event;
 mod holder;
+pub mod mutation;
+mod news;
 mod orphan;
 mod renewal;
 mod settings;
+#[cfg(any(test, feature = "simulation"))]
+pub mod sim;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cobs::id::{JobId, NodeId, RunId, Token};
+use cobs::id::{JobId, NodeId, RunId};
 use cobs::job::state::Status;
 
 use crate::capacity::Capacity;
 use crate::place::Verdict;
 use agenda::Agenda;
 use entry::Entry;
-pub use event::{Asked, Effect, Event, JobSeen, Origin, RunReport, StopReason};
+pub use event::{Asked, Effect, Event, JobSeen, Note, Origin, RunReport, StopReason};
 use renewal::Renewals;
 pub use settings::{Millis, Settings};
 use wire::Message;
-
-/// Settled jobs remembered, so that a holder who still asks is told.
-const SETTLED_KEPT_MAX: usize = 4096;
 
 /// The machine. One per node, for all its ledgers.
 #[derive(Debug)]
@@ -56,6 +60,10 @@ pub struct Machine {
     superseders: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Jobs passed over for a node that did not ask to confirm, until it is heard again.
     passed_over: BTreeMap<NodeId, BTreeSet<JobId>>,
+    /// Nodes whose link is up.
+    linked: BTreeSet<NodeId>,
+    /// When each node was last heard over the link.
+    heard: BTreeMap<NodeId, Millis>,
     /// Jobs settled here, the newest with the highest number.
     settled: BTreeMap<JobId, u64>,
     settled_order: BTreeMap<u64, JobId>,
@@ -77,6 +85,8 @@ impl Machine {
             orphans: orphan::Orphans::new(),
             superseders: BTreeMap::new(),
             passed_over: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            heard: BTreeMap::new(),
             settled: BTreeMap::new(),
             settled_order: BTreeMap::new(),
         }
@@ -89,23 +99,28 @@ impl Machine {
             Event::Job(seen) => self.see(*seen, now, &mut effects),
             Event::Signed { job, kind } => self.signed(job, kind, now),
             Event::NotSigned { job, kind } => self.not_signed(job, kind, now),
-            Event::Noted { job, token } => self.noted(job, token),
+            Event::Noted { job, token, note } => self.noted(job, token, note, now, &mut effects),
             Event::Message { from, message } => {
-                self.heard(from);
+                self.heard(from, now);
                 match message {
                     Message::Renewal(renewal) => self.answer(from, &renewal, now, &mut effects),
                     Message::Confirmation(confirmation) => self.confirmed(from, &confirmation, now, &mut effects),
                 }
             }
             Event::PeerUp { node } => {
-                self.heard(node);
+                self.linked.insert(node);
+                self.heard(node, now);
                 self.renewals.hurry(node, now);
+            }
+            Event::PeerDown { node } => {
+                self.linked.remove(&node);
             }
             Event::Prepared { run } => self.prepared(run, &mut effects),
             Event::NotPrepared { run, outcome, reason } => self.not_prepared(run, outcome, &reason, now, &mut effects),
             Event::Adopted { run } => self.adopted(run, &mut effects),
             Event::Ended { run, report } => self.ended(run, report, now, &mut effects),
             Event::Evict { job, grace } => self.evict(job, grace, now, &mut effects),
+            Event::HandOver { job, to } => self.asked_to_hand_over(job, to),
             Event::Capacity(capacity) => self.offers(*capacity),
             Event::Admitted(nodes) => {
                 self.admitted = nodes;
@@ -164,85 +179,6 @@ impl Machine {
         self.running(job).is_some() || (told && entry.job.status() == Status::Granted)
     }
 
-    fn see(&mut self, seen: JobSeen, now: Millis, effects: &mut Vec<Effect>) {
-        let job = std::sync::Arc::clone(&seen.job);
-        let (id, settled) = (job.id, job.status() == Status::Settled);
-        for old in &job.create.spec.supersedes {
-            self.supersede(*old, id, job.author);
-        }
-        if settled {
-            self.remember_settled(id);
-        }
-        let kept = !settled || self.has_orphan(id);
-        match self.entries.get_mut(&id) {
-            Some(entry) => entry.update(seen, now),
-            None if !kept => return,
-            None => {
-                self.entries.insert(id, Entry::new(seen, self.node, now));
-                for old in &job.create.spec.supersedes {
-                    self.superseders.entry(*old).or_default().insert(id);
-                }
-                for new in self.superseders.get(&id).cloned().unwrap_or_default() {
-                    if let Some(author) = self.entries.get(&new).map(|entry| entry.job.author) {
-                        self.supersede(id, new, author);
-                    }
-                }
-            }
-        }
-        self.touch(id);
-        self.take_orphans(id, effects);
-    }
-
-    fn supersede(&mut self, old: JobId, new: JobId, author: NodeId) {
-        if let Some(entry) = self.entries.get_mut(&old).filter(|entry| entry.job.author == author && old != new) {
-            entry.superseded_by.get_or_insert(new);
-            self.touch(old);
-        }
-    }
-
-    /// An operation that left no trace in the job's state is not asked for again at once, lest it be for ever.
-    fn signed(&mut self, job: JobId, kind: Asked, now: Millis) {
-        let (node, retry) = (self.node, self.settings.sign_retry);
-        let Some(entry) = self.entries.get_mut(&job) else { return };
-        if entry.shows(kind, node) {
-            entry.asked.remove(&kind);
-        } else {
-            entry.ask_later(kind, retry, now);
-        }
-        if kind == Asked::Grant {
-            entry.granting = None;
-        }
-        self.touch(job);
-    }
-
-    fn not_signed(&mut self, job: JobId, kind: Asked, now: Millis) {
-        let retry = self.settings.sign_retry;
-        let Some(entry) = self.entries.get_mut(&job) else { return };
-        entry.ask_later(kind, retry, now);
-        if kind == Asked::Grant {
-            entry.granting = None;
-        }
-        self.touch(job);
-    }
-
-    fn noted(&mut self, job: JobId, token: Token) {
-        if let Some(entry) = self.entries.get_mut(&job) {
-            entry.never_confirm.insert(token);
-            entry.noted.insert(token);
-            self.touch(job);
-        }
-    }
-
-    /// A node that was passed over is considered again.
-    fn heard(&mut self, from: NodeId) {
-        for job in self.passed_over.remove(&from).unwrap_or_default() {
-            if let Some(entry) = self.entries.get_mut(&job) {
-                entry.passed_over.remove(&from);
-                self.touch(job);
-            }
-        }
-    }
-
     /// Load and free memory change all the time and only move scores; what else is new is news to some jobs, or all.
     fn offers(&mut self, mut capacity: Capacity) {
         capacity.slots_used = self.agenda.slots_used();
@@ -293,6 +229,7 @@ impl Machine {
             self.hold(id, now, effects);
             self.arbitrate(id, now, effects);
             self.bid(id, now, effects);
+            self.start_by_rank(id, now, effects);
             self.index(id, now);
         }
     }
@@ -303,7 +240,10 @@ impl Machine {
         if entry.job.status() == Status::Settled && entry.holding.is_none() {
             self.let_go(id);
         } else {
-            self.agenda.index(entry.rank(), entry.plan(self.node, &self.settings, now));
+            let mut plan = entry.plan(self.node, &self.settings, now);
+            let by_rank = self.by_rank_at(entry).filter(|at| *at > now);
+            plan.due = [plan.due, by_rank].into_iter().flatten().min();
+            self.agenda.index(entry.rank(), plan);
             self.renewals.index(id, entry.renewed_with(self.node));
         }
         if let Some(capacity) = &mut self.capacity {
@@ -323,27 +263,8 @@ impl Machine {
                 }
             }
         }
-        for node in &entry.passed_over {
-            if let Some(jobs) = self.passed_over.get_mut(node) {
-                jobs.remove(&id);
-                if jobs.is_empty() {
-                    self.passed_over.remove(node);
-                }
-            }
-        }
-    }
-
-    fn remember_settled(&mut self, id: JobId) {
-        let next = self.settled_order.last_key_value().map_or(0, |(number, _)| number + 1);
-        if self.settled.contains_key(&id) {
-            return;
-        }
-        self.settled.insert(id, next);
-        self.settled_order.insert(next, id);
-        if self.settled.len() > SETTLED_KEPT_MAX
-            && let Some((_, oldest)) = self.settled_order.pop_first()
-        {
-            self.settled.remove(&oldest);
+        for node in entry.passed_over {
+            self.consider(id, node);
         }
     }
 
@@ -362,8 +283,8 @@ impl Machine {
         crate::place::judge(&entry.job.create.spec, &entry.job.create.queue, capacity)
     }
 
-    /// Jobs and unanswered renewals in memory.
-    #[cfg(test)]
+    /// Jobs and renewals in memory.
+    #[cfg(any(test, feature = "simulation"))]
     fn memory(&self) -> (usize, usize) {
         let indexes = self.agenda.len() + self.superseders.len() + self.passed_over.len() + self.orphans.len();
         (self.entries.len() + indexes, self.renewals.len())

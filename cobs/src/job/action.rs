@@ -205,10 +205,14 @@ pub struct StepDown {
     pub to: NodeId,
     /// The last term that counts of those granted so far.
     pub last: Term,
+    /// That term was never confirmed, so no run of it can be alive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
 }
 
 /// A hand-over forced by a delegate.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Takeover {
     /// The job.
     pub job: JobId,
@@ -223,6 +227,10 @@ pub struct Takeover {
     /// A held term that is given up, outside P2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abandoned: Option<Term>,
+    /// The longest lease that the dead arbiter may have granted, in milliseconds, by the word of who forces the
+    /// hand-over; the longest there is without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
     /// Why, for people.
     #[serde(default)]
     pub reason: String,

@@ -30,6 +30,7 @@ impl Action {
             Self::Cancel(cancel) => bound(cancel.reason.len() <= REASON_BYTES_MAX, "reason"),
             Self::Takeover(takeover) => {
                 bound(takeover.epoch >= Epoch(1), "epoch")?;
+                bound(takeover.lease_ms.is_none_or(|lease| LEASE_MS.contains(&lease)), "leaseMs")?;
                 bound(takeover.reason.len() <= REASON_BYTES_MAX, "reason")
             }
             Self::Settle(_) | Self::StepDown(_) => Ok(()),

@@ -1,8 +1,10 @@
 //! The state of a job: what its history means, as the scheduler, the view and people see it.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::id::{Epoch, JobId, NodeId, RevisionId, Seq, Term, Token, TreeId};
 use crate::job::action::{Bid, Cancel, Create, Digests, GrantKind, StepDown, Takeover};
@@ -213,11 +215,35 @@ impl Job {
         self.grants.last_key_value().map(|(token, granted)| (*token, granted))
     }
 
-    /// The report of the highest token, unless it was given back.
+    /// The report that a settle would name: that of the highest token, unless it was given back; or else the one of
+    /// the smallest rank among the runs that started by rank, under the token (epoch, 0).
     pub fn result(&self) -> Option<(Token, &Report)> {
-        let (token, _) = self.holder()?;
-        let report = self.dones.get(&token)?;
-        (report.outcome != RunOutcome::Released).then_some((token, report))
+        let granted = self.holder().and_then(|(token, _)| Some((token, self.dones.get(&token)?)));
+        granted.filter(|(_, report)| report.outcome != RunOutcome::Released).or_else(|| self.result_by_rank())
+    }
+
+    /// One that left no outcome is no result: another worker may still bring one.
+    fn result_by_rank(&self) -> Option<(Token, &Report)> {
+        let without = [RunOutcome::Released, RunOutcome::Lost];
+        let counts = self.self_started.iter().filter(|(_, report)| !without.contains(&report.outcome));
+        let (&(epoch, _), report) = counts.min_by_key(|((epoch, node), _)| (self.rank_key(*node), *epoch))?;
+        Some((Token { epoch, term: Term(0) }, report))
+    }
+
+    /// The place of a worker in the order in which an idempotent job may start by itself: 0 is first. The order is that
+    /// of the SHA-256 digests of the job id's 20 bytes followed by the node id's 32.
+    pub fn rank(&self, node: NodeId) -> Option<usize> {
+        let workers = &self.create.workers;
+        let own = workers.contains(&node).then(|| self.rank_key(node))?;
+        Some(workers.iter().filter(|worker| self.rank_key(**worker) < own).count())
+    }
+
+    fn rank_key(&self, node: NodeId) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(AsRef::<[u8]>::as_ref(&self.id.0));
+        let key: &[u8; 32] = node.borrow();
+        hasher.update(key);
+        hasher.finalize().into()
     }
 
     /// The report that the settle names; none while it is on its way.
@@ -231,13 +257,12 @@ impl Job {
         if self.settled.is_some() {
             return Status::Settled;
         }
+        if self.result().is_some() {
+            return Status::Provisional;
+        }
         match self.holder() {
-            None => Status::Queued,
-            Some((token, _)) => match self.dones.get(&token) {
-                None => Status::Granted,
-                Some(report) if report.outcome == RunOutcome::Released => Status::Queued,
-                Some(_) => Status::Provisional,
-            },
+            Some((token, _)) if !self.dones.contains_key(&token) => Status::Granted,
+            Some(_) | None => Status::Queued,
         }
     }
 
@@ -252,7 +277,7 @@ impl Job {
         }
     }
 
-    /// Terms that ended with a report, other than released ones.
+    /// Terms that ended with a report, other than those given back.
     pub fn attempts_used(&self) -> u32 {
         let reported = self.dones.values().filter(|report| report.outcome != RunOutcome::Released).count();
         u32::try_from(reported).unwrap_or(u32::MAX)

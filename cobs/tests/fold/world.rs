@@ -128,11 +128,20 @@ impl Act {
 
     pub fn step_down(self, epoch: u32, to: u8, last: u32) -> Action {
         let (epoch, to, last) = (Epoch(epoch), node(to), Term(last));
-        Action::StepDown(StepDown { job: self.job, seq: self.seq, epoch, to, last })
+        Action::StepDown(StepDown { job: self.job, seq: self.seq, epoch, to, last, unconfirmed: false })
     }
 
     pub fn takeover(self, epoch: u32, to: u8, last: u32) -> Action {
         let (epoch, to, last, reason) = (Epoch(epoch), node(to), Term(last), String::new());
-        Action::Takeover(Takeover { job: self.job, seq: self.seq, epoch, to, last, abandoned: None, reason })
+        Action::Takeover(Takeover {
+            job: self.job,
+            seq: self.seq,
+            epoch,
+            to,
+            last,
+            abandoned: None,
+            lease_ms: None,
+            reason,
+        })
     }
 }

@@ -210,7 +210,7 @@ fn a_takeover_is_followed_into_the_namespace_of_the_new_arbiter() {
     let before = home.read(job).unwrap();
     assert_eq!(before.ops, 1, "a stranger's namespace is not looked at");
     let (to, last, reason) = (node(&new), Term(0), String::new());
-    let takeover = Takeover { job, seq: Seq(0), epoch: Epoch(1), to, last, abandoned: None, reason };
+    let takeover = Takeover { job, seq: Seq(0), epoch: Epoch(1), to, last, abandoned: None, lease_ms: None, reason };
     operation(&writer, home.append(Action::Takeover(takeover)));
     let after = home.read(job).unwrap();
     assert_eq!(after.ops, 3);

@@ -88,7 +88,11 @@ async fn link_events(node: Arc<Node>) {
                 peering::tell_capacity(&node, Some(peer)).await;
                 crate::collect::retry(&node, peer);
             }
-            Ok(LinkEvent::Disconnected { node: peer, parting }) => tracing::info!(%peer, ?parting, "link down"),
+            Ok(LinkEvent::Disconnected { node: peer, parting }) => {
+                tracing::info!(%peer, ?parting, "link down");
+                let teller = Arc::clone(&node);
+                tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerDown { node: peer })).await.ok();
+            }
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }

@@ -1,9 +1,12 @@
-//! What this node has promised about runs: a token starts at most once, and some terms are never confirmed.
+//! What this node has promised about runs: a token starts at most once, some terms are never confirmed, and no other is
+//! before it is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cobs::id::{JobId, Token};
 use redb::{ReadableTable, TableDefinition};
+
+use scheduler::machine::Note;
 
 use super::state::State;
 use super::{StoreError, UnixMs, view};
@@ -15,6 +18,9 @@ type ClaimKey = ([u8; 20], u32, u32);
 pub(super) const STARTS: TableDefinition<ClaimKey, u64> = TableDefinition::new("starts-v1");
 /// A leased term that this node as arbiter replaced before confirming it.
 pub(super) const NEVER_CONFIRM: TableDefinition<ClaimKey, ()> = TableDefinition::new("never-confirm-v1");
+
+/// A leased term that this node as arbiter may have confirmed.
+pub(super) const CONFIRMED: TableDefinition<ClaimKey, ()> = TableDefinition::new("confirmed-v1");
 
 /// What came of recording a start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,36 +58,34 @@ impl State {
         })
     }
 
-    /// Notes that this arbiter never confirms `token`, on disk before another term is granted.
-    pub fn never_confirm(&self, job: JobId, token: Token) -> Result<(), StoreError> {
+    /// Notes something about `token`, on disk when this returns: before another term is granted, or this one confirmed.
+    pub fn note(&self, job: JobId, token: Token, note: Note) -> Result<(), StoreError> {
         self.write(|txn| {
-            txn.open_table(NEVER_CONFIRM)?.insert(key(job, token), ())?;
+            txn.open_table(table(note))?.insert(key(job, token), ())?;
             Ok(())
         })
     }
 
-    /// The tokens of one job never to be confirmed.
-    pub fn never_confirmed_of(&self, job: JobId) -> Result<BTreeSet<Token>, StoreError> {
+    /// What is noted about the tokens of one job.
+    pub fn notes_of(&self, job: JobId) -> Result<BTreeSet<(Note, Token)>, StoreError> {
         let first = key(job, Token::new(0, 0));
         let last = key(job, Token::new(u32::MAX, u32::MAX));
         self.read(|txn| {
             let mut notes = BTreeSet::new();
-            for entry in txn.open_table(NEVER_CONFIRM)?.range(first..=last)? {
-                notes.insert(claim(entry?.0.value()).1);
+            for note in [Note::NeverConfirm, Note::Confirmed] {
+                for entry in txn.open_table(table(note))?.range(first..=last)? {
+                    notes.insert((note, claim(entry?.0.value()).1));
+                }
             }
             Ok(notes)
         })
     }
+}
 
-    /// All tokens never to be confirmed.
-    pub fn never_confirmed(&self) -> Result<BTreeSet<(JobId, Token)>, StoreError> {
-        self.read(|txn| {
-            let mut notes = BTreeSet::new();
-            for entry in txn.open_table(NEVER_CONFIRM)?.iter()? {
-                notes.insert(claim(entry?.0.value()));
-            }
-            Ok(notes)
-        })
+fn table(note: Note) -> TableDefinition<'static, ClaimKey, ()> {
+    match note {
+        Note::NeverConfirm => NEVER_CONFIRM,
+        Note::Confirmed => CONFIRMED,
     }
 }
 

@@ -20,7 +20,7 @@ const INCARNATION: &str = "incarnation";
 pub(super) type Migration = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// Entry n migrates from schema n to n + 1.
-const MIGRATIONS: &[Migration] = &[create_tables, create_audit];
+const MIGRATIONS: &[Migration] = &[create_tables, create_audit, create_confirmed];
 
 /// Counts the openings of a state; the first is 1. Numbers paired with it are never reused across restarts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -136,6 +136,11 @@ fn create_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(super::claims::STARTS)?;
     txn.open_table(super::claims::NEVER_CONFIRM)?;
     txn.open_table(super::settings::SETTINGS)?;
+    Ok(())
+}
+
+fn create_confirmed(txn: &WriteTransaction) -> Result<(), StoreError> {
+    txn.open_table(super::claims::CONFIRMED)?;
     Ok(())
 }
 

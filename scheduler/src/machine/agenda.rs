@@ -141,7 +141,7 @@ impl Agenda {
         self.due.first().map(|(at, _)| *at)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub fn len(&self) -> usize {
         let starved: usize = self.starved.values().map(BTreeSet::len).sum();
         self.plans.len() + self.touched.len() + self.due.len() + starved

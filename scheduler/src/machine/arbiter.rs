@@ -1,77 +1,51 @@
-//! The machine as arbiter: grants, confirms, replaces, settles.
-//!
-//! Hand-overs are not carried out yet: in a later epoch than the first it neither grants nor confirms nor calls a run
-//! lost, since it may not know every grant of the arbiter before it, and settles only what is reported or cancelled.
+//! The machine as arbiter: grants, replaces, tries again, hands over, settles. It does nothing about a job before it knows
+//! what was granted and confirmed before its time.
 
 use std::collections::BTreeSet;
 
-use cobs::id::{Epoch, JobId, NodeId, Seq, Term, Token};
-use cobs::job::action::{Action, Grant, GrantKind, Settle};
+use cobs::id::{JobId, NodeId, Seq, Term, Token};
+use cobs::job::action::{Action, Grant, GrantKind, Settle, StepDown};
 use cobs::job::outcome::{RunOutcome, Settlement};
+use cobs::job::spec::RetryPlace;
 use cobs::job::state::Status;
 
 use super::agenda::Room;
 use super::entry::{Confirmed, Entry, TermSeen};
-use super::settings::Millis;
-use super::wire::{Answer, Confirmation, ConfirmationItem, ITEMS_MAX, Message, Renewal, RenewalItem};
-use super::{Asked, Effect, Machine};
+use super::mutation::{self, Mutation};
+use super::settings::{Millis, Settings};
+use super::{Asked, Effect, Machine, Note};
 use crate::place::Verdict;
 
 /// Sequence numbers that an arbiter keeps from its grants: for its settle, and for its Done and Cancel before it.
 const NUMBERS_KEPT_FOR_SETTLE: u32 = 8;
 
 impl Machine {
-    /// Answers a holder's renewal.
-    pub(super) fn answer(&mut self, from: NodeId, renewal: &Renewal, now: Millis, effects: &mut Vec<Effect>) {
-        let confirmation = self.answers(from, renewal, now);
-        effects.push(Effect::Send { to: from, message: Message::Confirmation(confirmation) });
-    }
-
-    /// The answer to a renewal, term by term.
-    pub(super) fn answers(&mut self, from: NodeId, renewal: &Renewal, now: Millis) -> Confirmation {
-        let mut items = Vec::with_capacity(renewal.items.len().min(ITEMS_MAX));
-        for item in renewal.items.iter().take(ITEMS_MAX) {
-            let mut first = false;
-            let answer = match self.entries.get_mut(&item.job) {
-                Some(entry) => {
-                    let before = entry.term.map(|term| term.confirmed);
-                    let answer = answer(self.node, from, entry, item, now);
-                    // later ones only put off what is due, and waking too early for it does no harm
-                    first =
-                        entry.term.map(|term| term.confirmed) != before && !matches!(before, Some(Confirmed::At(_)));
-                    answer
-                }
-                None if self.settled.contains_key(&item.job) => Answer::Settled,
-                None => Answer::Unknown,
-            };
-            if first {
-                self.touch(item.job);
-            }
-            items.push(ConfirmationItem { job: item.job, token: item.token, answer });
-        }
-        Confirmation { number: renewal.number, items }
-    }
-
     /// Takes the next step of a job that this node arbitrates.
     pub(super) fn arbitrate(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let busy = entry.is_asked(Asked::Settle, now) || entry.is_asked(Asked::Grant, now);
-        let (epoch, arbiter) = entry.job.arbiter();
-        if arbiter != self.node || entry.job.status() == Status::Settled || busy || entry.numbers_left(self.node) == 0 {
+        let asked = [Asked::Settle, Asked::Grant, Asked::StepDown];
+        let busy = asked.iter().any(|kind| entry.is_asked(*kind, now)) || entry.numbers_left(self.node) == 0;
+        let settled = entry.job.status() == Status::Settled && !mutation::is_on(Mutation::SettlesAgain);
+        if entry.job.arbiter().1 != self.node || entry.shown || settled || busy {
             return;
         }
-        if let Some((outcome, why)) = settlement(entry, now, self.settings.cancel_wait) {
+        if let Some((outcome, why)) = settlement(entry, &self.settings, now) {
             settle(entry, outcome, why, effects);
             return;
         }
-        let author = entry.job.author;
-        if entry.cancel_seen.is_some() || epoch != Epoch(0) {
+        if hand_over(entry, effects) {
             return;
         }
+        let cancelled = entry.cancel_seen.is_some() && !mutation::is_on(Mutation::GrantsCancelled);
+        if cancelled || entry.held_back(&self.settings, now).is_some() {
+            return;
+        }
+        let author = entry.job.author;
         match entry.job.status() {
             Status::Queued if self.arbitrates.contains(&author) => self.grant_queued(id, now, effects),
-            Status::Granted => self.replace_unconfirmed(id, now, effects),
-            Status::Queued | Status::Provisional | Status::Settled => {}
+            Status::Granted => self.replace(id, now, effects),
+            Status::Provisional => self.try_again(id, now, effects),
+            Status::Queued | Status::Settled => {}
         }
     }
 
@@ -86,7 +60,8 @@ impl Machine {
         let all_bid = entry.job.create.workers.iter().all(|worker| *worker == self.node || bidders.contains(worker));
         let window_over = entry.first_bid_at.is_some_and(|at| at + self.settings.bid_window <= now);
         let alone_long_enough = entry.queued_since + self.settings.own_bid_wait <= now;
-        if !all_bid && !window_over && (entry.first_bid_at.is_some() || !alone_long_enough) {
+        let early = !all_bid && !window_over && (entry.first_bid_at.is_some() || !alone_long_enough);
+        if early || entry.may_run_by_rank(&self.settings, now) {
             return;
         }
         if let Some((node, score)) = self.best_offer(id, None, now) {
@@ -121,9 +96,9 @@ impl Machine {
     fn grant(&mut self, id: JobId, node: NodeId, why: &str, effects: &mut Vec<Effect>) {
         let (me, lease) = (self.node, self.settings.lease);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let kind = if node == me { GrantKind::Held } else { GrantKind::Leased };
-        let opened = entry.job.epochs.last().map_or(Term(0), |opened| opened.last);
-        let last = entry.job.grants.keys().map(|token| token.term).max().unwrap_or_default().max(opened);
+        let held = node == me || entry.job.create.spec.held_allowed;
+        let kind = if held { GrantKind::Held } else { GrantKind::Leased };
+        let last = entry.last_term();
         if entry.numbers_left(me) <= NUMBERS_KEPT_FOR_SETTLE {
             settle(entry, Settlement::Lost { term: last }, "it was granted as often as can be", effects);
             return;
@@ -136,35 +111,66 @@ impl Machine {
         effects.push(Effect::Sign { job: id, kind: Asked::Grant, action, why: why.to_owned() });
     }
 
-    /// Replaces a leased term that nobody asks to confirm, once a durable note forbids confirming it. One that may have
-    /// been confirmed is never replaced: it is reported, or ends by its wait.
-    fn replace_unconfirmed(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
+    /// Replaces a term that stands: one whose run is over, as an attempt that failed, or a leased one that nobody asks
+    /// to confirm, once a durable note forbids confirming it.
+    fn replace(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get(&id) else { return };
         let Some(TermSeen { token, seen_at, confirmed, .. }) = entry.term else { return };
-        let Some(granted) = entry.job.grants.get(&token).copied() else { return };
-        let overdue = is_overdue(entry, now);
-        let (noting, noted) = (entry.never_confirm.contains(&token), entry.noted.contains(&token));
-        let waited = noting || overdue || seen_at + entry.grant_wait(&self.settings) <= now;
-        // what was noted in an earlier life was not confirmed in it
-        let unconfirmed = confirmed == Confirmed::Never || noted;
-        if granted.kind != GrantKind::Leased || !waited || !unconfirmed || noting != noted {
+        if entry.is_over(&self.settings, now) {
+            self.give_up(id, token);
+            self.try_again(id, now, effects);
             return;
         }
-        if !noted {
-            if overdue || self.next_grantee(id, Some(granted.node), now).is_some() {
+        let Some(granted) = entry.job.grants.get(&token).copied() else { return };
+        let overdue = is_overdue(entry, now);
+        let (noting, noted) = (entry.is_stopped(token), entry.is_forbidden(token));
+        let waited = noting || overdue || seen_at + entry.grant_wait(&self.settings) <= now;
+        let unconfirmed = confirmed == Confirmed::Never && !entry.confirming.contains_key(&token);
+        let waits_for_note = noting != noted && !mutation::is_on(Mutation::ReplacesWithoutNote);
+        let by_rank = entry.may_run_by_rank(&self.settings, now);
+        if granted.kind != GrantKind::Leased || !waited || !unconfirmed || waits_for_note || by_rank {
+            return;
+        }
+        if !noting {
+            let beside = Some(granted.node);
+            let other = self.next_grantee(id, beside, now).or_else(|| self.other_linked(id, beside));
+            if overdue || other.is_some() {
                 self.forbid(id, token, granted.node, effects);
             }
         } else if overdue {
             if let Some(entry) = self.entries.get_mut(&id) {
                 settle(entry, Settlement::Expired, "it did not start in time", effects);
             }
-        } else if let Some(node) = self.next_grantee(id, None, now) {
+        } else if let Some(node) =
+            self.next_grantee(id, None, now).or_else(|| self.other_linked(id, Some(granted.node)))
+        {
             self.grant(id, node, "the last grantee did not ask to confirm", effects);
         }
     }
 
-    /// Who is granted after a silent grantee: the best offer, or else the next listed worker that was not passed over,
-    /// since a job that is granted is not bid for. One that cannot run it gives it back at once.
+    /// The next attempt, after the wait that the job's policy sets and where it says.
+    fn try_again(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let waited = entry.retry_at(&self.settings).is_none_or(|at| at <= now);
+        let Some(last) = entry.last_run_by().filter(|_| waited && !entry.may_run_by_rank(&self.settings, now)) else {
+            return;
+        };
+        let place = entry.job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default();
+        let beside = Some(last).filter(|_| place == RetryPlace::OtherNode);
+        let node = match place {
+            RetryPlace::SameNode => Some(last).filter(|node| self.may_be_granted(entry, *node)),
+            RetryPlace::OtherNode | RetryPlace::Any => {
+                // where all others are silent, it waits for one of them
+                self.next_grantee(id, beside, now).or_else(|| self.any_other(id, beside))
+            }
+        };
+        if let Some(node) = node {
+            self.grant(id, node, "its last run did not succeed and an attempt is left", effects);
+        }
+    }
+
+    /// Who is granted after another: the best offer, or else the next listed worker that was not passed over, since a job
+    /// that is granted is not bid for. One that cannot run it gives it back at once.
     fn next_grantee(&mut self, id: JobId, beside: Option<NodeId>, now: Millis) -> Option<NodeId> {
         if let Some((node, _)) = self.best_offer(id, beside, now) {
             return Some(node);
@@ -172,6 +178,20 @@ impl Machine {
         let entry = self.entries.get(&id)?;
         let others = entry.job.create.workers.iter().filter(|worker| **worker != self.node && beside != Some(**worker));
         others.copied().find(|worker| !entry.passed_over.contains(worker) && self.may_be_granted(entry, *worker))
+    }
+
+    /// A listed worker that did not ask before and is linked: what it was granted may not have reached it in time.
+    fn other_linked(&self, id: JobId, beside: Option<NodeId>) -> Option<NodeId> {
+        let entry = self.entries.get(&id)?;
+        let mut others = entry.job.create.workers.iter().copied();
+        others.find(|node| self.linked.contains(node) && beside != Some(*node) && self.may_be_granted(entry, *node))
+    }
+
+    /// A listed worker, silent or not.
+    fn any_other(&self, id: JobId, beside: Option<NodeId>) -> Option<NodeId> {
+        let entry = self.entries.get(&id)?;
+        let mut others = entry.job.create.workers.iter().copied();
+        others.find(|node| *node != self.node && beside != Some(*node) && self.may_be_granted(entry, *node))
     }
 
     /// Whether its author, where that is this node, still lets a worker run its jobs.
@@ -182,59 +202,58 @@ impl Machine {
     fn forbid(&mut self, id: JobId, token: Token, grantee: NodeId, effects: &mut Vec<Effect>) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.never_confirm.insert(token);
-            entry.passed_over.insert(grantee);
-            self.passed_over.entry(grantee).or_default().insert(id);
-            effects.push(Effect::Note { job: id, token });
+            effects.push(Effect::Note { job: id, token, note: Note::NeverConfirm });
+        }
+        self.pass_over(id, grantee);
+    }
+
+    /// The holder of a term that is over was silent for all of its lease. Once it is heard again it counts as any other.
+    fn give_up(&mut self, id: JobId, token: Token) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let holder = entry.job.grants.get(&token).map(|granted| granted.node);
+        if let Some(holder) = holder.filter(|holder| *holder != self.node && entry.given_up != Some(token)) {
+            entry.given_up = Some(token);
+            self.pass_over(id, holder);
+        }
+    }
+
+    fn pass_over(&mut self, id: JobId, node: NodeId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.passed_over.insert(node);
+            self.passed_over.entry(node).or_default().insert(id);
         }
     }
 }
 
-/// Only the highest token is ever confirmed, to the node it was granted, and never one that was noted or reported.
-fn answer(me: NodeId, from: NodeId, entry: &mut Entry, item: &RenewalItem, now: Millis) -> Answer {
-    let (epoch, arbiter) = entry.job.arbiter();
-    if arbiter != me {
-        return Answer::Unknown;
-    }
-    if entry.job.status() == Status::Settled {
-        return Answer::Settled;
-    }
-    let Some((token, granted)) = entry.job.holder() else { return Answer::Unknown };
-    if item.token > token || epoch != Epoch(0) {
-        return Answer::Unknown;
-    }
-    if item.token < token || granted.node != from || entry.never_confirm.contains(&token) {
-        return Answer::Replaced;
-    }
-    let lease_ms = granted.lease_ms;
-    if entry.cancel_seen.is_some() {
-        return Answer::Cancel;
-    }
-    if entry.job.dones.contains_key(&token) {
-        return Answer::Reported;
-    }
-    // a grant or settle that is being signed ends this term: too late to confirm
-    if entry.granting.is_some() || entry.asked.contains_key(&Asked::Settle) {
-        return Answer::Unknown;
-    }
-    if let Some(term) = &mut entry.term {
-        term.confirmed = Confirmed::At(now);
-        term.phase = item.phase;
-    }
-    entry.started = true;
-    Answer::Confirmed { lease_ms }
+/// Hands over to whom an operator named. From the asking on nothing is confirmed any more.
+fn hand_over(entry: &mut Entry, effects: &mut Vec<Effect>) -> bool {
+    let Some(to) = entry.hand_over_to else { return false };
+    let (epoch, _) = entry.job.arbiter();
+    let (job, last) = (entry.job.id, entry.last_term());
+    let unasked = |term: TermSeen| {
+        let leased = entry.job.grants.get(&term.token).is_some_and(|granted| granted.kind == GrantKind::Leased);
+        leased && term.confirmed == Confirmed::Never && !entry.confirming.contains_key(&term.token)
+    };
+    let unconfirmed = entry.term.is_some_and(unasked);
+    let action = Action::StepDown(StepDown { job, seq: Seq(0), epoch, to, last, unconfirmed });
+    entry.ask(Asked::StepDown);
+    effects.push(Effect::Sign { job, kind: Asked::StepDown, action, why: "an operator hands it over".into() });
+    true
 }
 
 /// The settle that the state calls for, with its reason.
-fn settlement(entry: &Entry, now: Millis, cancel_wait: Millis) -> Option<(Settlement, &'static str)> {
+fn settlement(entry: &Entry, settings: &Settings, now: Millis) -> Option<(Settlement, &'static str)> {
     let job = &entry.job;
     if let Some((token, report)) = job.result() {
-        let result = Settlement::Result { term: token.term, done: report.done };
         let cancelled = report.outcome == RunOutcome::Cancelled && entry.cancel_seen.is_some();
-        return Some(if cancelled {
-            (Settlement::Cancelled, "its run was cancelled")
-        } else {
-            (result, "its run ended")
-        });
+        if cancelled {
+            return Some((Settlement::Cancelled, "its run was cancelled"));
+        }
+        // what ran by rank is not tried again: whether a grant was made before or after it nobody can tell
+        let by_rank = token.term == Term(0);
+        if by_rank || !entry.may_try_again(Some(&report.outcome), settings, now) || !has_place(entry) {
+            return Some((Settlement::Result { term: token.term, done: report.done }, "its run ended"));
+        }
     }
     if let Some(by) = entry.superseded_by {
         return Some((Settlement::Superseded { by }, "a later job replaces it"));
@@ -242,29 +261,19 @@ fn settlement(entry: &Entry, now: Millis, cancel_wait: Millis) -> Option<(Settle
     if let Some(seen) = entry.cancel_seen {
         // not lost: its holder is told to end it and is confirmed no more, and may still be heard
         let may_run = job.status() == Status::Granted && entry.started;
-        return (!may_run || seen + cancel_wait <= now).then_some((Settlement::Cancelled, "it is cancelled"));
+        return (!may_run || seen + settings.cancel_wait <= now).then_some((Settlement::Cancelled, "it is cancelled"));
     }
-    is_lost(entry, now).then(|| {
+    let lost = entry.is_over(settings, now) && entry.held_back(settings, now).is_none();
+    (lost && (!entry.may_try_again(None, settings, now) || !has_place(entry))).then(|| {
         let term = job.holder().map_or(Term(0), |(token, _)| token.term);
         (Settlement::Lost { term }, "its lease passed without a report")
     })
 }
 
-/// A leased term that was confirmed and whose wait is over. One that only an earlier life may have confirmed is waited
-/// for, since its grantee may just have been away, but not beyond the time to start.
-fn is_lost(entry: &Entry, now: Millis) -> bool {
-    let (epoch, _) = entry.job.arbiter();
-    let leased = entry.job.holder().is_some_and(|(_, granted)| granted.kind == GrantKind::Leased);
-    if entry.job.status() != Status::Granted || !leased || epoch != Epoch(0) {
-        return false;
-    }
-    match entry.term.map(|term| (term.confirmed, entry.noted.contains(&term.token))) {
-        Some((Confirmed::At(last), _)) => entry.over_at(last) <= now,
-        Some((Confirmed::Perhaps { before }, false)) => {
-            entry.over_at(before) <= now && entry.start_by().is_some_and(|by| by <= now)
-        }
-        Some((Confirmed::Perhaps { .. }, true) | (Confirmed::Never, _)) | None => false,
-    }
+/// Whether a node is left where the job's policy allows the next attempt.
+fn has_place(entry: &Entry) -> bool {
+    let place = entry.job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default();
+    place != RetryPlace::OtherNode || entry.job.create.workers.iter().any(|worker| Some(*worker) != entry.last_run_by())
 }
 
 fn settle(entry: &mut Entry, outcome: Settlement, why: &str, effects: &mut Vec<Effect>) {

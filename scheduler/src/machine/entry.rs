@@ -1,21 +1,28 @@
 //! What the machine remembers of one job: as its arbiter, as a bidder, and as the holder of a grant.
 
+mod holding;
+mod words;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cobs::id::{JobId, NodeId, RunId, Seq, Token};
+use cobs::id::{JobId, NodeId, RunId, Seq, Term, Token};
 use cobs::job::action::GrantKind;
 use cobs::job::state::{Granted, Job, Status};
 
-use super::agenda::{Count, Plan, Rank, Room};
-use super::settings::{Millis, Settings, wait_after};
-use super::wire::Phase;
-use super::{Asked, JobSeen, Origin, RunReport, StopReason};
-use crate::place::Verdict;
+pub(super) use holding::{Holding, Stage};
 
-/// Most doublings of the wait after an operation that could not be written, and after a grant that nobody took.
-const DOUBLINGS_MAX: u32 = 6;
+use super::agenda::{Count, Plan, Rank, Room};
+use super::mutation::{self, Mutation};
+use super::settings::{Millis, Settings};
+use super::wire::{Phase, RenewalItem};
+use super::{Asked, JobSeen, Note, Origin};
+
+/// Most doublings of the wait after an operation that could not be written.
+const RETRY_DOUBLINGS_MAX: u32 = 6;
+/// Most doublings of the wait after a grant that nobody took: then a job's numbers last for weeks.
+const GRANT_DOUBLINGS_MAX: u32 = 10;
 
 /// One unsettled job, or a settled one that still has a run here.
 #[derive(Debug)]
@@ -26,6 +33,10 @@ pub(super) struct Entry {
     pub never_confirm: BTreeSet<Token>,
     /// Those of them whose note is durable, so that another term may be granted.
     pub noted: BTreeSet<Token>,
+    /// Tokens of which a durable note says that this node may have confirmed them.
+    pub confirmed: BTreeSet<Token>,
+    /// First confirmations that wait for that note, with the question that they answer.
+    pub confirming: BTreeMap<Token, Question>,
     /// Operations under way, or failed.
     pub asked: BTreeMap<Asked, Tried>,
     pub holding: Option<Holding>,
@@ -45,10 +56,34 @@ pub(super) struct Entry {
     pub cancel_seen: Option<Millis>,
     /// A leased term was confirmed, or a grant held.
     pub started: bool,
-    /// Nodes that did not ask to confirm a grant and were not heard since.
+    /// Nodes that did not ask to confirm a grant, or whose lease passed, and were not heard since.
     pub passed_over: BTreeSet<NodeId>,
+    /// When this life saw the newest epoch.
+    pub epoch_seen: Millis,
+    /// This life of the node, or its time as the job's arbiter, began when the job was there already.
+    pub was_away: bool,
+    /// A term that passed without a report, whose holder was passed over for it.
+    pub given_up: Option<Token>,
+    /// Its newest epoch is not stored yet.
+    pub shown: bool,
+    /// To whom an operator wants it handed over.
+    pub hand_over_to: Option<NodeId>,
+    /// When the result that a settle would name was first seen, by its token.
+    pub result_seen: Option<(Token, Millis)>,
+    /// When its arbiter's last operation was seen.
+    pub arbiter_wrote: Millis,
+    /// Runs that started by rank, by when they were last renewed here.
+    pub by_rank: BTreeMap<NodeId, Millis>,
     /// The room on this node that alone it waits for, by the last look.
     pub wants: Option<Room>,
+}
+
+/// A holder's question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub from: NodeId,
+    pub number: u64,
+    pub item: RenewalItem,
 }
 
 /// An operation that was asked for.
@@ -67,6 +102,8 @@ pub(super) struct TermSeen {
     pub confirmed: Confirmed,
     /// Where its run stood when its holder last asked.
     pub phase: Phase,
+    /// When its holder last asked for a first start that this arbiter may not confirm yet.
+    pub asked_early: Option<Millis>,
 }
 
 /// Whether a term was ever confirmed.
@@ -80,35 +117,15 @@ pub(super) enum Confirmed {
     At(Millis),
 }
 
-/// A grant that this node holds.
-#[derive(Clone, Debug)]
-pub(super) struct Holding {
-    pub run: RunId,
-    pub kind: GrantKind,
-    pub lease: Millis,
-    pub prepared: bool,
-    pub confirmed_until: Option<Millis>,
-    pub stage: Stage,
-}
-
-/// Where the run of a grant stands.
-#[derive(Clone, Debug)]
-pub(super) enum Stage {
-    Waiting,
-    Running { stopping: Option<StopReason> },
-    Finished { report: RunReport },
-}
-
 impl Entry {
     pub fn new(seen: JobSeen, me: NodeId, now: Millis) -> Self {
-        // grants of ours that this life did not make are those of an earlier one, whatever the driver says
-        let made_here = seen.job.grants.len() <= usize::from(seen.job.create.grant.is_some());
-        let earlier = seen.origin == Origin::Start || (seen.job.arbiter().1 == me && !made_here);
         let mut entry = Self {
             job: Arc::clone(&seen.job),
             created_ms: seen.created_ms,
             never_confirm: BTreeSet::new(),
             noted: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+            confirming: BTreeMap::new(),
             asked: BTreeMap::new(),
             holding: None,
             refused: None,
@@ -123,21 +140,45 @@ impl Entry {
             cancel_seen: None,
             started: false,
             passed_over: BTreeSet::new(),
+            epoch_seen: now,
+            was_away: seen.origin == Origin::Start,
+            given_up: None,
+            shown: false,
+            hand_over_to: None,
+            result_seen: None,
+            arbiter_wrote: now,
+            by_rank: BTreeMap::new(),
             wants: None,
         };
-        entry.update(seen, now);
-        if earlier && let Some(term) = &mut entry.term {
-            term.confirmed = Confirmed::Perhaps { before: now };
-            entry.started = true;
-        }
+        entry.update(seen, me, now);
         entry
     }
 
-    pub fn update(&mut self, seen: JobSeen, now: Millis) {
+    pub fn update(&mut self, seen: JobSeen, me: NodeId, now: Millis) {
         let was = self.job.status();
-        self.job = seen.job;
-        self.never_confirm.extend(seen.never_confirm.iter().copied());
-        self.noted.extend(seen.never_confirm);
+        let before = std::mem::replace(&mut self.job, seen.job);
+        self.shown = seen.shown;
+        for (note, token) in seen.notes {
+            self.take_note(note, token);
+        }
+        let (epoch, arbiter) = self.job.arbiter();
+        if before.last_seq.get(&arbiter) != self.job.last_seq.get(&arbiter) {
+            self.arbiter_wrote = now;
+        }
+        if before.arbiter().0 != epoch {
+            self.epoch_seen = now;
+            self.was_away = true;
+            self.hand_over_to = None;
+            // what another arbiter confirmed is not known here
+            let known = self.term.map(|term| self.confirmed_before(term.token, me, now));
+            if let (Some(term), Some(known), true) = (&mut self.term, known, arbiter == me) {
+                term.confirmed = known;
+            }
+        }
+        let result = self.job.result().map(|(token, _)| token);
+        if self.result_seen.map(|(token, _)| token) != result {
+            self.result_seen = result.map(|token| (token, now));
+        }
         if self.job.status() == Status::Queued && was != Status::Queued {
             self.queued_since = now;
             self.first_bid_at = None;
@@ -149,9 +190,37 @@ impl Entry {
             self.cancel_seen = Some(now);
         }
         if let Some((token, granted)) = self.job.holder() {
-            self.started |= granted.kind == GrantKind::Held;
+            let inherited = arbiter == me && token.epoch < epoch && !self.is_known_unconfirmed(token);
+            self.started |= granted.kind == GrantKind::Held || inherited;
             if self.term.is_none_or(|term| term.token != token) {
-                self.term = Some(TermSeen { token, seen_at: now, confirmed: Confirmed::Never, phase: Phase::Waiting });
+                let confirmed = self.confirmed_before(token, me, now);
+                let (seen_at, phase) = (now, Phase::Waiting);
+                self.term = Some(TermSeen { token, seen_at, confirmed, phase, asked_early: None });
+            }
+        }
+        self.started |= !self.confirmed.is_empty();
+    }
+
+    /// What this life knows of confirmations of a term that it sees for the first time.
+    fn confirmed_before(&self, token: Token, me: NodeId, now: Millis) -> Confirmed {
+        let (epoch, arbiter) = self.job.arbiter();
+        let noted = self.confirmed.contains(&token) && !self.is_forbidden(token);
+        let own = noted && !mutation::is_on(Mutation::ForgetsConfirmations);
+        if own || (arbiter == me && token.epoch < epoch && !self.is_known_unconfirmed(token)) {
+            Confirmed::Perhaps { before: now }
+        } else {
+            Confirmed::Never
+        }
+    }
+
+    pub fn take_note(&mut self, note: Note, token: Token) {
+        match note {
+            Note::NeverConfirm => {
+                self.never_confirm.insert(token);
+                self.noted.insert(token);
+            }
+            Note::Confirmed => {
+                self.confirmed.insert(token);
             }
         }
     }
@@ -166,7 +235,7 @@ impl Entry {
         Plan {
             due: self.due(me, settings, now),
             wants: self.wants,
-            slot: Count::when(|| self.uses_slot() || self.granting.is_some_and(|(node, _)| node == me)),
+            slot: Count::when(|| self.uses_slot(settings, now) || self.granting.is_some_and(|(node, _)| node == me)),
             bid: Count::when(|| waits && keeps_room && (self.asked.contains_key(&Asked::Bid) || self.is_bid_by(me))),
             run: Count::when(|| self.holding.as_ref().is_some_and(Holding::is_started)),
         }
@@ -195,7 +264,7 @@ impl Entry {
 
     pub fn ask_later(&mut self, kind: Asked, retry: Millis, now: Millis) {
         let tried = self.asked.entry(kind).or_default();
-        tried.again = Some(now + retry.doubled(tried.failures.min(DOUBLINGS_MAX)));
+        tried.again = Some(now + retry.doubled(tried.failures.min(RETRY_DOUBLINGS_MAX)));
         tried.failures += 1;
     }
 
@@ -204,8 +273,9 @@ impl Entry {
         match kind {
             Asked::Bid => self.job.status() != Status::Queued || self.is_bid_by(me),
             Asked::Grant => self.granting.is_none_or(|(_, token)| self.job.grants.contains_key(&token)),
-            Asked::Done => self.holding.as_ref().is_none_or(|holding| self.job.dones.contains_key(&holding.run.token)),
+            Asked::Done => self.holding.as_ref().is_none_or(|holding| self.is_reported(holding.run)),
             Asked::Settle => self.job.settled.is_some(),
+            Asked::StepDown => self.job.arbiter().1 != me,
         }
     }
 
@@ -214,14 +284,25 @@ impl Entry {
         self.job.last_seq.get(&node).map_or(Seq::MAX.0 + 1, |last| Seq::MAX.0.saturating_sub(last.0))
     }
 
-    /// A grant held and unreported takes a slot.
-    pub fn uses_slot(&self) -> bool {
-        self.holding.as_ref().is_some_and(|holding| !matches!(holding.stage, Stage::Finished { .. }))
+    /// A grant held and unreported takes a slot; one that its arbiter does not confirm only for a while, since that
+    /// arbiter may be gone.
+    pub fn uses_slot(&self, settings: &Settings, now: Millis) -> bool {
+        self.holding.as_ref().is_some_and(|holding| match &holding.stage {
+            Stage::Waiting if holding.is_renewed() && holding.confirmed_until.is_none_or(|until| until <= now) => {
+                holding.taken_at + settings.grant_wait > now
+            }
+            Stage::Waiting | Stage::Running { .. } => true,
+            Stage::Finished { .. } => false,
+        })
     }
 
     /// The nodes that this node's term of the job is renewed with; itself, where it arbitrates its own leased run.
     pub fn renewed_with(&self, me: NodeId) -> BTreeSet<NodeId> {
-        if self.holding.as_ref().is_none_or(|holding| holding.kind != GrantKind::Leased) {
+        let renewed = |holding: &Holding| {
+            let finished = matches!(holding.stage, Stage::Finished { .. });
+            holding.is_renewed() && !(finished && mutation::is_on(Mutation::NoRenewalAfterDone))
+        };
+        if !self.holding.as_ref().is_some_and(renewed) {
             return BTreeSet::new();
         }
         let newest = self.job.arbiter().1;
@@ -232,12 +313,15 @@ impl Entry {
     /// From a grant to its replacement: longer with each round that all workers let pass.
     pub fn grant_wait(&self, settings: &Settings) -> Millis {
         let rounds = self.never_confirm.len() / self.job.create.workers.len().max(1);
-        settings.grant_wait.doubled(u32::try_from(rounds).unwrap_or(DOUBLINGS_MAX).min(DOUBLINGS_MAX))
+        settings.grant_wait.doubled(u32::try_from(rounds).unwrap_or(u32::MAX).min(GRANT_DOUBLINGS_MAX))
     }
 
-    /// When no run of a term that was last confirmed then can be alive any more.
-    pub fn over_at(&self, confirmed: Millis) -> Millis {
-        confirmed + wait_after(Millis(self.job.longest_lease_ms().unwrap_or(0)))
+    /// Whether the report of a run is durable.
+    pub fn is_reported(&self, run: RunId) -> bool {
+        if run.token.term == Term(0) {
+            return self.job.self_started.contains_key(&(run.token.epoch, run.node));
+        }
+        self.job.dones.contains_key(&run.token)
     }
 
     /// The arbiter's time for the first start.
@@ -248,102 +332,26 @@ impl Entry {
     /// The next time at which something is to be looked at.
     fn due(&self, me: NodeId, settings: &Settings, now: Millis) -> Option<Millis> {
         let room_again = self.bid_at.map(|at| at + settings.grant_wait);
+        let waiting = self.holding.as_ref().filter(|holding| matches!(holding.stage, Stage::Waiting));
+        let slot_again = waiting.map(|holding| holding.taken_at + settings.grant_wait);
+        let room_again = room_again.into_iter().chain(slot_again);
         let retries = self.asked.values().filter_map(|tried| tried.again).chain(self.bid_after).chain(room_again);
-        let decides = (self.job.arbiter().1 == me).then(|| self.arbiter_due(settings)).into_iter().flatten().flatten();
+        let decides = (self.job.arbiter().1 == me).then(|| self.arbiter_due(settings)).into_iter().flatten();
         retries.chain(decides).filter(|at| *at > now).min()
     }
 
-    fn arbiter_due(&self, settings: &Settings) -> [Option<Millis>; 5] {
-        let term = self.term.map(|term| match term.confirmed {
-            Confirmed::Never => term.seen_at + self.grant_wait(settings),
-            Confirmed::Perhaps { before: at } | Confirmed::At(at) => self.over_at(at),
-        });
-        [
+    fn arbiter_due(&self, settings: &Settings) -> Vec<Millis> {
+        let unasked = self.term.filter(|term| term.confirmed == Confirmed::Never);
+        let due = [
             self.first_bid_at.map(|at| at + settings.bid_window),
             Some(self.queued_since + settings.own_bid_wait),
             self.cancel_seen.map(|at| at + settings.cancel_wait),
-            term,
+            unasked.map(|term| term.seen_at + self.grant_wait(settings)),
+            self.over_at(settings),
+            self.retry_at(settings),
+            self.by_rank_until(settings),
             self.start_by(),
-        ]
-    }
-
-    /// One sentence for people: what the job waits for.
-    pub fn waits_for(&self, me: NodeId, verdict: &Verdict) -> String {
-        let (_, arbiter) = self.job.arbiter();
-        match self.job.status() {
-            Status::Settled => "it is settled".into(),
-            Status::Provisional => format!("waits for its arbiter {arbiter} to settle the result"),
-            Status::Granted => match (&self.holding, self.job.holder()) {
-                (Some(holding), _) => holding.waits_for(),
-                (None, Some((token, granted))) if arbiter == me && self.is_doubtful() => format!(
-                    "granted to {} as {token} before this node restarted; waits for that node to be heard again, or to be \
-                     cancelled",
-                    granted.node
-                ),
-                (None, Some(_)) => "waits for its holder to run it and to report".into(),
-                (None, None) => "waits for a grant".into(),
-            },
-            Status::Queued if arbiter != me && self.job.create.workers.contains(&me) => {
-                format!("waits for a grant by its arbiter {arbiter}; here {}", self.here(me, verdict))
-            }
-            Status::Queued if arbiter != me => format!("waits for a grant by its arbiter {arbiter}"),
-            Status::Queued => {
-                let bids = self.job.standing_bids().count();
-                let workers = self.job.create.workers.len();
-                format!("waits for a bid: {bids} of {workers} workers have bid; here {}", self.here(me, verdict))
-            }
-        }
-    }
-
-    /// Whether an earlier life of this node may have confirmed the newest term, and this one has not.
-    fn is_doubtful(&self) -> bool {
-        self.term.is_some_and(|term| matches!(term.confirmed, Confirmed::Perhaps { .. }))
-    }
-
-    /// How this node stands to a job that waits.
-    fn here(&self, me: NodeId, verdict: &Verdict) -> String {
-        let offered = self.job.standing_bids().any(|(node, _)| node == me);
-        match verdict {
-            Verdict::Feasible { .. } if self.wants == Some(Room::Bid) => {
-                "it can run, and is offered once fewer offers are open".into()
-            }
-            Verdict::Feasible { .. } if self.bid_after.is_some() && !offered => {
-                "it was given back, and is offered again after a pause".into()
-            }
-            Verdict::Feasible { score, .. } => format!("it can run (score {score})"),
-            Verdict::Busy { reason } => reason.clone(),
-            Verdict::Infeasible { reasons } => format!("it cannot run: {}", reasons.join("; ")),
-        }
-    }
-}
-
-impl Holding {
-    pub fn phase(&self) -> Phase {
-        match self.stage {
-            Stage::Waiting => Phase::Waiting,
-            Stage::Running { .. } => Phase::Running,
-            Stage::Finished { .. } => Phase::Finished,
-        }
-    }
-
-    pub fn is_started(&self) -> bool {
-        matches!(self.stage, Stage::Running { .. })
-    }
-
-    pub fn is_unconfirmed(&self) -> bool {
-        matches!(self.stage, Stage::Waiting) && self.confirmed_until.is_none()
-    }
-
-    fn waits_for(&self) -> String {
-        match &self.stage {
-            Stage::Running { stopping: None } => "runs here".into(),
-            Stage::Running { stopping: Some(_) } => "is being stopped here".into(),
-            Stage::Finished { .. } => "ended here; its report is on its way".into(),
-            Stage::Waiting if !self.prepared => "waits here for its source and inputs".into(),
-            Stage::Waiting if self.kind == GrantKind::Leased && self.confirmed_until.is_none() => {
-                "waits here for its arbiter's confirmation".into()
-            }
-            Stage::Waiting => "waits here for a free slot".into(),
-        }
+        ];
+        due.into_iter().flatten().chain(self.back_at(settings)).collect()
     }
 }

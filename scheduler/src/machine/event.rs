@@ -36,8 +36,10 @@ pub enum Event {
     Noted {
         /// The job.
         job: JobId,
-        /// The token never to confirm.
+        /// The token it is about.
         token: Token,
+        /// What it says.
+        note: Note,
     },
     /// A peer's message.
     Message {
@@ -48,6 +50,11 @@ pub enum Event {
     },
     /// The link to a peer is up.
     PeerUp {
+        /// The peer.
+        node: NodeId,
+    },
+    /// The link to a peer is down.
+    PeerDown {
         /// The peer.
         node: NodeId,
     },
@@ -65,7 +72,8 @@ pub enum Event {
         /// Why; told to people.
         reason: String,
     },
-    /// A run that the last daemon left is still alive. Told at start, before anything asked for is prepared.
+    /// A run that the last daemon left is still alive. Told at start, before any job: what is granted and runs already is
+    /// not begun.
     Adopted {
         /// The run.
         run: RunId,
@@ -83,6 +91,13 @@ pub enum Event {
         job: JobId,
         /// Time between the polite signal and the kill.
         grace: Millis,
+    },
+    /// An operator wants this node to hand a job over that it arbitrates.
+    HandOver {
+        /// The job.
+        job: JobId,
+        /// To whom: one that stands later in the job's list.
+        to: NodeId,
     },
     /// What this node offers now.
     Capacity(Box<Capacity>),
@@ -105,8 +120,20 @@ pub struct JobSeen {
     pub created_ms: u64,
     /// Whether this is the scan at start, which holds every job that is not settled.
     pub origin: Origin,
-    /// Tokens of the job that this node has noted never to confirm.
-    pub never_confirm: BTreeSet<Token>,
+    /// Tokens of the job about which this node has noted something, by what.
+    pub notes: BTreeSet<(Note, Token)>,
+    /// Its newest epoch is known from the link alone: who decides in it writes nothing before the operation that opened
+    /// it is stored, since nobody else could make sense of it.
+    pub shown: bool,
+}
+
+/// What an arbiter writes down about a token, so that its next life knows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Note {
+    /// It is never confirmed: another term may be granted at once. Durable before that grant.
+    NeverConfirm,
+    /// It may have been confirmed: a further term waits. Durable before the first confirmation.
+    Confirmed,
 }
 
 /// Whether a job was there when the machine started.
@@ -147,12 +174,14 @@ pub enum Effect {
         /// Why.
         why: String,
     },
-    /// Write down durably that a token is never to be confirmed; tried until it succeeds.
+    /// Write something down durably about a token; tried until it succeeds.
     Note {
         /// The job.
         job: JobId,
         /// The token.
         token: Token,
+        /// What.
+        note: Note,
     },
     /// Send a message over the link, now or never.
     Send {
@@ -170,7 +199,7 @@ pub enum Effect {
     Start {
         /// The run.
         run: RunId,
-        /// When it dies, on the boot-time clock; none when held.
+        /// When it dies, on the boot-time clock; none when held, or started by rank.
         deadline: Option<Millis>,
     },
     /// Let the run live longer.
@@ -218,4 +247,6 @@ pub enum Asked {
     Done,
     /// A settle.
     Settle,
+    /// A hand-over.
+    StepDown,
 }

@@ -1,21 +1,19 @@
 //! The machine as bidder and holder: offers to run, takes grants, starts on a confirmation, renews, ends, reports.
 
-use cobs::id::{JobId, NodeId, RunId, Seq};
-use cobs::job::action::{Action, Bid, Digests, Done, GrantKind, REASON_BYTES_MAX, TAIL_BYTES_MAX};
+use cobs::id::{JobId, NodeId, RunId, Seq, Term};
+use cobs::job::action::{Action, Digests, Done, GrantKind, REASON_BYTES_MAX, TAIL_BYTES_MAX};
 use cobs::job::outcome::RunOutcome;
 use cobs::job::spec::Privacy;
 use cobs::job::state::{Job, Status};
 
 use super::agenda::Room;
 use super::entry::{Entry, Holding, Stage};
+use super::mutation::{self, Mutation};
 use super::orphan::Orphan;
 use super::settings::Millis;
 use super::wire::{Answer, ConfirmationItem};
 use super::{Asked, Effect, Machine, RunReport, StopReason};
 use crate::place::Verdict;
-
-/// Sequence numbers that a worker keeps for its reports instead of bids.
-const NUMBERS_KEPT_FOR_REPORTS: u32 = 64;
 
 impl RunReport {
     /// A report without a run.
@@ -28,8 +26,9 @@ impl Machine {
     /// Brings a holding on: ends what must end, reports what ended, takes a new grant, starts what may start.
     pub(super) fn hold(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         self.end_what_must(id, effects);
+        self.yield_to_arbiter(id, now, effects);
         self.report(id, now, effects);
-        if self.take_grant(id, effects) {
+        if self.take_grant(id, now, effects) {
             self.end_what_must(id, effects);
             self.report(id, now, effects);
         }
@@ -49,11 +48,18 @@ impl Machine {
     }
 
     /// Makes a holding of a grant to this node that it does not have yet. What is not probed yet waits for the probe.
-    fn take_grant(&mut self, id: JobId, effects: &mut Vec<Effect>) -> bool {
+    fn take_grant(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) -> bool {
         let node = self.node;
         let Some(entry) = self.entries.get(&id) else { return false };
         let Some((token, granted)) = entry.grant_to(node) else { return false };
-        if entry.holding.is_some() || entry.refused == Some(token) || self.capacity.is_none() {
+        let abandoned = entry.is_abandoned(token) && !mutation::is_on(Mutation::StartsAbandoned);
+        let given_up = entry.refused == Some(token) || abandoned;
+        // a run by rank that left no result stands in no grant's way
+        let free = entry.holding.as_ref().is_none_or(|holding| {
+            let finished = matches!(holding.stage, Stage::Finished { .. });
+            holding.is_by_rank() && finished && entry.is_reported(holding.run)
+        });
+        if !free || given_up || self.capacity.is_none() {
             return false;
         }
         let run = RunId { job: id, token, node };
@@ -68,7 +74,8 @@ impl Machine {
             }
         };
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.holding = Some(Holding { run, kind, lease, prepared: false, confirmed_until: None, stage });
+            entry.holding =
+                Some(Holding { run, kind, lease, prepared: false, taken_at: now, confirmed_until: None, stage });
         }
         true
     }
@@ -78,12 +85,14 @@ impl Machine {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.granting.is_none()) else { return };
         let Some(holding) = &mut entry.holding else { return };
         let deadline = holding.confirmed_until.filter(|_| holding.kind == GrantKind::Leased);
-        let may = holding.kind == GrantKind::Held || deadline.is_some_and(|until| until > now);
+        let confirmed = deadline.is_some_and(|until| until > now) || mutation::is_on(Mutation::StartsUnconfirmed);
+        let may = holding.kind == GrantKind::Held || confirmed;
         if !may || !holding.prepared || !matches!(holding.stage, Stage::Waiting) {
             return;
         }
         if room {
             holding.stage = Stage::Running { stopping: None };
+            let deadline = deadline.filter(|_| !mutation::is_on(Mutation::NoDeadline));
             effects.push(Effect::Start { run: holding.run, deadline });
         } else {
             entry.wants = Some(Room::Start);
@@ -95,9 +104,11 @@ impl Machine {
         let grace = self.settings.stop_grace;
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let settled = entry.job.status() == Status::Settled;
+        let reported = entry.holding.as_ref().is_some_and(|holding| entry.is_reported(holding.run));
         let Some(holding) = &mut entry.holding else { return };
         let run = holding.run;
         match &mut holding.stage {
+            Stage::Running { .. } if mutation::is_on(Mutation::RunsOn) => {}
             Stage::Running { stopping: Some(_) } => {}
             Stage::Running { stopping } => {
                 *stopping = Some(reason);
@@ -113,7 +124,6 @@ impl Machine {
                 }
             }
             Stage::Finished { .. } => {
-                let reported = entry.job.dones.contains_key(&run.token);
                 if reported && (settled || reason == StopReason::Replaced) {
                     entry.holding = None;
                 }
@@ -229,8 +239,10 @@ impl Machine {
         }
         self.agenda.touch(rank);
         match item.answer {
+            Answer::Confirmed { .. } if holding.kind == GrantKind::Held => {}
             Answer::Confirmed { lease_ms } => {
-                let until = sent + Millis(lease_ms).min(holding.lease);
+                let from = if mutation::is_on(Mutation::LeaseFromTheAnswer) { now } else { sent };
+                let until = from + Millis(lease_ms).min(holding.lease);
                 let newer = holding.confirmed_until.is_none_or(|before| until > before);
                 if newer && until > now {
                     holding.confirmed_until = Some(until);
@@ -245,14 +257,10 @@ impl Machine {
                 self.end(item.job, StopReason::Replaced, effects);
             }
             Answer::Settled => self.settled_elsewhere(item.job, effects),
-            Answer::Reported => {
-                let given_back =
-                    matches!(&holding.stage, Stage::Finished { report } if report.outcome == RunOutcome::Released);
-                if given_back && entry.job.dones.contains_key(&item.token) {
-                    entry.holding = None;
-                }
-            }
-            Answer::Unknown => {}
+            // it is renewed until its settle or a higher token is seen: a successor may lack the report
+            Answer::Reported => {}
+            // what opened the newer epoch comes with the message, and the job is seen anew
+            Answer::HandedOver { .. } | Answer::Unknown => {}
         }
     }
 
@@ -262,52 +270,21 @@ impl Machine {
         if let Some(entry) = self.entries.get_mut(&id)
             && let Some(holding) = &entry.holding
             && matches!(holding.stage, Stage::Finished { .. })
-            && entry.job.dones.contains_key(&holding.run.token)
+            && entry.is_reported(holding.run)
         {
             entry.holding = None;
         }
     }
 
-    /// Offers to run a job that waits, while this node has room for it.
-    pub(super) fn bid(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
-        let node = self.node;
-        let Some(entry) = self.entries.get(&id) else { return };
-        let job = &entry.job;
-        let waits = job.status() == Status::Queued && job.cancels.is_empty() && job.create.workers.contains(&node);
-        let spent = entry.numbers_left(node) <= NUMBERS_KEPT_FOR_REPORTS;
-        let too_soon = entry.bid_after.is_some_and(|after| after > now);
-        // whether a later job replaces it is its arbiter's to say, who may not know of that one
-        let idle = !waits || spent || too_soon || job.arbiter().1 == node;
-        if idle || entry.is_asked(Asked::Bid, now) || entry.is_bid_by(node) {
-            return;
-        }
-        // a failed bid counts as open already
-        let free = self.agenda.has(Room::Bid);
-        let room = free || entry.asked.contains_key(&Asked::Bid);
-        let verdict = if room { self.verdict(entry) } else { Verdict::Busy { reason: String::new() } };
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Verdict::Feasible { score, parts } = verdict else {
-            entry.wants = (!free).then_some(Room::Bid);
-            return;
-        };
-        let mut reason = parts.iter().map(|part| part.reason.as_str()).collect::<Vec<_>>().join("; ");
-        cut(&mut reason);
-        let action = Action::Bid(Bid { job: id, seq: Seq(0), score, reason });
-        entry.ask(Asked::Bid);
-        entry.bid_at = Some(now);
-        effects.push(Effect::Sign { job: id, kind: Asked::Bid, action, why: "it can run here".into() });
-    }
-
     /// Asks for the Done of a run that ended, and lets go what is reported and need not be renewed. A finished leased
-    /// term is renewed until its settle or a higher token is seen, so that a report on its way is not taken for a loss; one
-    /// that was given back until its arbiter has the report, since nothing may come after it for long.
+    /// term is renewed until its settle or a higher token is seen, so that a report on its way is not taken for a loss.
     fn report(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some(Holding { run, kind, stage: Stage::Finished { report }, .. }) = &entry.holding else { return };
-        let (run, kind) = (*run, *kind);
-        let reported = entry.job.dones.contains_key(&run.token);
-        if reported || !entry.job.grants.contains_key(&run.token) {
-            if !reported || kind == GrantKind::Held {
+        let Some(holding) = &entry.holding else { return };
+        let Stage::Finished { report } = &holding.stage else { return };
+        let (run, renewed, reported) = (holding.run, holding.is_renewed(), entry.is_reported(holding.run));
+        if reported || !(holding.is_by_rank() || entry.job.grants.contains_key(&run.token)) {
+            if !reported || !renewed {
                 entry.holding = None;
             }
             return;
@@ -342,7 +319,7 @@ fn done(job: &Job, run: RunId, mut report: RunReport) -> Done {
     }
 }
 
-fn cut(reason: &mut String) {
+pub(super) fn cut(reason: &mut String) {
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
 }
 
@@ -351,9 +328,14 @@ fn keep_end(tail: &mut String) {
 }
 
 /// A higher token was granted, or this one to another node, or an epoch was opened whose `last` is below this term, so
-/// that its grant is no more.
+/// that its grant is no more, or by a takeover that gives this term up.
 fn is_replaced(entry: &Entry, run: RunId) -> bool {
-    let higher = entry.job.holder().is_some_and(|(token, _)| token > run.token);
+    // one that started by rank gives way to a granted run that is done
+    if run.token.term == Term(0) {
+        return entry.job.result().is_some_and(|(token, _)| token.term > Term(0));
+    }
+    let abandoned = entry.is_abandoned(run.token) && !mutation::is_on(Mutation::StartsAbandoned);
+    let higher = entry.job.holder().is_some_and(|(token, _)| token > run.token) || abandoned;
     // another grant of the same token counts where its tree is smaller
     higher || entry.job.grants.get(&run.token).is_none_or(|granted| granted.node != run.node)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cobs::id::{JobId, NodeId, RunId, Token};
+use cobs::id::{JobId, NodeId, RunId, Term, Token};
+use cobs::job::action::GrantKind;
+use cobs::job::state::Granted;
 
 use super::entry::{Holding, Stage};
 use super::settings::Millis;
@@ -66,21 +68,31 @@ impl Machine {
     fn take_orphan(&mut self, run: RunId, orphan: Orphan, effects: &mut Vec<Effect>) {
         let grace = self.settings.stop_grace;
         let Some(entry) = self.entries.get_mut(&run.job) else { return };
-        let granted = entry.job.grants.get(&run.token).filter(|granted| granted.node == run.node);
+        let granted = entry.job.grants.get(&run.token).filter(|granted| granted.node == run.node).copied();
+        // one that started by rank needs no grant
+        let by_rank = Granted { node: run.node, kind: GrantKind::Held, lease_ms: self.settings.lease.0 };
+        let granted = granted.or((run.token.term == Term(0)).then_some(by_rank));
         let held = entry.holding.as_ref();
         let waits = |holding: &Holding| holding.run == run && matches!(holding.stage, Stage::Waiting);
-        let free = held.is_none_or(|holding| waits(holding) || holding.run.token < run.token);
+        // one that is reported gives way to what is alive
+        let spent = matches!(orphan, Orphan::Ended { .. }) && entry.is_reported(run);
+        let outranks = |holding: &Holding| holding.run.token < run.token && !(spent && holding.is_started());
+        let free = held.is_none_or(|holding| waits(holding) || outranks(holding));
         let Some(granted) = granted.filter(|_| free) else {
             if matches!(orphan, Orphan::Alive) && held.is_none_or(|holding| holding.run != run) {
                 effects.push(Effect::Stop { run, reason: StopReason::Replaced, grace });
             }
             return;
         };
+        if let Some(lower) = held.filter(|holding| holding.is_started() && holding.run != run) {
+            effects.push(Effect::Stop { run: lower.run, reason: StopReason::Replaced, grace });
+        }
         let stage = match orphan {
             Orphan::Alive => Stage::Running { stopping: None },
             Orphan::Ended { report } => Stage::Finished { report },
         };
         let (kind, lease) = (granted.kind, Millis(granted.lease_ms));
-        entry.holding = Some(Holding { run, kind, lease, prepared: true, confirmed_until: None, stage });
+        entry.holding =
+            Some(Holding { run, kind, lease, prepared: true, taken_at: Millis(0), confirmed_until: None, stage });
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cobs::id::{JobId, NodeId};
+use cobs::id::{JobId, NodeId, RunId};
 
 use super::entry::Holding;
+use super::mutation::{self, Mutation};
 use super::settings::Millis;
 use super::wire::{Confirmation, ITEMS_MAX, Message, Phase, Renewal, RenewalItem};
 use super::{Effect, Machine};
@@ -19,7 +20,7 @@ const PER_LEASE: u64 = 6;
 pub(super) struct Renewals {
     /// The last number; the upper half counts the starts of this node, so that none is used again.
     number: u64,
-    /// When each unanswered renewal was sent, by peer and number.
+    /// When each renewal was sent, by peer and number.
     sent: BTreeMap<(NodeId, u64), Millis>,
     peers: BTreeMap<NodeId, Peer>,
     peers_of: BTreeMap<JobId, BTreeSet<NodeId>>,
@@ -36,7 +37,7 @@ struct Peer {
 
 impl Renewals {
     pub fn new(incarnation: u32) -> Self {
-        let number = u64::from(incarnation) << 32;
+        let number = if mutation::is_on(Mutation::NumbersBeginAnew) { 0 } else { u64::from(incarnation) << 32 };
         Self { number, sent: BTreeMap::new(), peers: BTreeMap::new(), peers_of: BTreeMap::new() }
     }
 
@@ -80,7 +81,7 @@ impl Renewals {
         self.peers.values().map(|peer| if peer.fresh.is_empty() { peer.next } else { Millis(0) }).min()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub fn len(&self) -> usize {
         self.sent.len() + self.peers.len() + self.peers_of.len()
     }
@@ -118,12 +119,11 @@ impl Machine {
                 jobs.iter().filter_map(|job| self.entries.get(job)?.holding.as_ref()).collect();
             let next = now + gap(&holdings, self.settings.ask_again);
             peer.next = if whole { next } else { peer.next.min(next) };
-            let items = renewal_items(&holdings);
+            let items = self.renewal_items(&holdings);
             let number = self.renewals.take_number(id, now, self.settings.renewals_open_max);
             let renewal = Renewal { number, items };
             if id == self.node {
-                let confirmation = self.answers(id, &renewal, now);
-                self.confirmed(id, &confirmation, now, effects);
+                self.answer(id, &renewal, now, effects);
             } else {
                 effects.push(Effect::Send { to: id, message: Message::Renewal(renewal) });
             }
@@ -131,23 +131,27 @@ impl Machine {
     }
 
     pub(super) fn confirmed(&mut self, from: NodeId, answers: &Confirmation, now: Millis, effects: &mut Vec<Effect>) {
-        let Some(sent) = self.renewals.sent.remove(&(from, answers.number)) else { return };
+        // one question may have two answers: first confirmations come apart
+        let Some(sent) = self.renewals.sent.get(&(from, answers.number)).copied() else { return };
         for item in answers.items.iter().take(ITEMS_MAX) {
             self.take_answer(from, item, sent, now, effects);
         }
     }
-}
 
-/// Those that end without an answer come first, should there be too many for a message.
-fn renewal_items(holdings: &[&Holding]) -> Vec<RenewalItem> {
-    let item =
-        |holding: &&Holding| RenewalItem { job: holding.run.job, token: holding.run.token, phase: holding.phase() };
-    let mut items: Vec<RenewalItem> = holdings.iter().map(item).collect();
-    if items.len() > ITEMS_MAX {
-        items.sort_by_key(|item| (item.phase == Phase::Finished, item.job));
-        items.truncate(ITEMS_MAX);
+    /// Those that end without an answer come first, should there be too many for a message.
+    fn renewal_items(&self, holdings: &[&Holding]) -> Vec<RenewalItem> {
+        let item = |holding: &&Holding| {
+            let RunId { job, token, .. } = holding.run;
+            let epoch = self.entries.get(&job).map(|entry| entry.job.arbiter().0).unwrap_or_default();
+            RenewalItem { job, token, phase: holding.phase(), epoch }
+        };
+        let mut items: Vec<RenewalItem> = holdings.iter().map(item).collect();
+        if items.len() > ITEMS_MAX {
+            items.sort_by_key(|item| (item.phase == Phase::Finished, item.job));
+            items.truncate(ITEMS_MAX);
+        }
+        items
     }
-    items
 }
 
 /// A sixth of the shortest lease; quicker while a run waits for its first confirmation.

@@ -4,6 +4,8 @@ use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 
+use super::mutation::{self, Mutation};
+
 /// Milliseconds of the boot-time clock of one machine, which goes on while it sleeps; or a span of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -29,6 +31,9 @@ pub const RATE_BOUND_INVERSE: u64 = 5;
 /// How late a supervisor's SIGKILL may come after its deadline.
 pub const KILL_GRACE: Millis = Millis(1_000);
 
+/// The longest lease that any arbiter may have granted.
+pub const LEASE_MAX: Millis = Millis(*cobs::job::action::LEASE_MS.end());
+
 /// The machine's timing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -48,9 +53,12 @@ pub struct Settings {
     pub cancel_wait: Millis,
     /// How long a node that gave a job back does not bid for it again.
     pub bid_again: Millis,
+    /// How long an arbiter is silent before the first worker by rank starts an idempotent job; so long again for each
+    /// further rank.
+    pub hold_off: Millis,
     /// Between the polite signal and the kill of a run that is ended from outside.
     pub stop_grace: Millis,
-    /// Unanswered renewals remembered for each peer.
+    /// Renewals remembered for each peer, so that their answers count.
     pub renewals_open_max: usize,
 }
 
@@ -65,6 +73,7 @@ impl Default for Settings {
             sign_retry: Millis(1_000),
             cancel_wait: Millis(5_000),
             bid_again: Millis(60_000),
+            hold_off: Millis(60_000),
             stop_grace: Millis(5_000),
             renewals_open_max: 256,
         }
@@ -74,5 +83,8 @@ impl Default for Settings {
 /// How long an arbiter waits after the last renewal that it answered, by its own clock, before it may give the job to
 /// another: the worker's lease ends first, whatever the two clocks do within the bound.
 pub fn wait_after(lease: Millis) -> Millis {
+    if mutation::is_on(Mutation::WaitsTheBareLease) {
+        return lease;
+    }
     lease + Millis(lease.0.div_ceil(RATE_BOUND_INVERSE)) + KILL_GRACE
 }

@@ -1,10 +1,6 @@
-//! The machine by itself and in small networks.
+//! The machine by itself, step by step.
 
+mod again;
 mod arbitrates;
-mod common;
 mod desk;
-mod driver;
-mod faults;
 mod holds;
-mod sim;
-mod world;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use cobs::id::{JobId, Token};
+use cobs::id::{Epoch, JobId, Token};
 
 /// Most items of one message; a holder has far fewer runs.
 pub const ITEMS_MAX: usize = 4096;
@@ -31,10 +31,13 @@ pub struct Renewal {
 pub struct RenewalItem {
     /// The job.
     pub job: JobId,
-    /// The token.
+    /// The token; its term is 0 for a run that started by rank.
     pub token: Token,
     /// Where its run stands.
     pub phase: Phase,
+    /// The newest epoch that the holder knows.
+    #[serde(default)]
+    pub epoch: Epoch,
 }
 
 /// Where a run stands.
@@ -49,12 +52,12 @@ pub enum Phase {
     Finished,
 }
 
-/// An arbiter's answer.
+/// An arbiter's answer. A first confirmation comes apart from the others, once its note is durable.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Confirmation {
     /// The number of the renewal it answers.
     pub number: u64,
-    /// One for each item of the renewal.
+    /// At most one for each item of the renewal.
     pub items: Vec<ConfirmationItem>,
 }
 
@@ -85,8 +88,13 @@ pub enum Answer {
     Replaced,
     /// The job is settled.
     Settled,
-    /// Its report is here: a term that was given back need not be renewed any more.
+    /// Its report is here, and it is not confirmed any more.
     Reported,
-    /// The answering node is not its arbiter, or does not know it yet.
+    /// The job has a newer arbiter than the holder knows; the operation that opened its epoch goes with the message.
+    HandedOver {
+        /// The newest epoch that the answering node knows.
+        epoch: Epoch,
+    },
+    /// The answering node is not its arbiter, does not know it yet, or may not confirm it yet.
     Unknown,
 }

@@ -41,8 +41,8 @@ fn migrations_run_once_each_and_keep_what_came_before_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.redb");
     State::create(&path).unwrap().record_start(job(1), Token::new(0, 1), UnixMs(1)).unwrap();
-    let all: &[Migration] = &[known, known, adds_a_table, counts];
-    let broken: &[Migration] = &[known, known, adds_a_table, fails];
+    let all: &[Migration] = &[known, known, known, adds_a_table, counts];
+    let broken: &[Migration] = &[known, known, known, adds_a_table, fails];
     assert!(matches!(State::open_with(&path, broken), Err(StoreError::Full { .. })));
     for _ in 0..2 {
         let state = State::open_with(&path, all).unwrap();
@@ -52,7 +52,7 @@ fn migrations_run_once_each_and_keep_what_came_before_a_failure() {
     let newer = State::open(&path).unwrap_err();
     assert_eq!(
         newer.to_string(),
-        format!("home of a newer version: {} has schema 4, this program knows 2", path.display())
+        format!("home of a newer version: {} has schema 5, this program knows 3", path.display())
     );
     let state = State::open_with(&path, all).unwrap();
     assert_eq!(state.incarnation().0, 4, "a refused opening counted");

@@ -5,6 +5,7 @@ use std::sync::Barrier;
 
 use cobs::id::Token;
 use cobs::transport_key::TransportKey;
+use scheduler::machine::Note;
 
 use super::super::claims::Start;
 use super::super::idempotency::{KEY_KEEP_MS, Request, Reservation, ScopedKey};
@@ -190,9 +191,12 @@ fn a_token_of_a_run_starts_once_also_when_raced() {
         assert_eq!(state.record_start(job(2), Token::new(0, 2), NOW).unwrap(), Start::First);
         let starts: Vec<_> = state.starts().unwrap().into_keys().filter(|(id, _)| *id == job(1)).collect();
         assert_eq!(starts, [(job(1), token), (job(1), Token::new(0, 2))]);
-        state.never_confirm(job(3), token).unwrap();
-        state.never_confirm(job(3), token).unwrap();
-        assert_eq!(state.never_confirmed().unwrap(), BTreeSet::from([(job(3), token)]));
+        state.note(job(3), token, Note::NeverConfirm).unwrap();
+        state.note(job(3), token, Note::NeverConfirm).unwrap();
+        state.note(job(3), Token::new(0, 2), Note::Confirmed).unwrap();
+        state.note(job(4), token, Note::Confirmed).unwrap();
+        let notes = BTreeSet::from([(Note::NeverConfirm, token), (Note::Confirmed, Token::new(0, 2))]);
+        assert_eq!(state.notes_of(job(3)).unwrap(), notes);
     });
 }
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use cobs::id::{Seq, Term, Token};
-use cobs::job::action::{Action, GrantKind, RootGrant, StepDown};
+use cobs::id::{Term, Token};
+use cobs::job::action::{GrantKind, RootGrant};
 use cobs::job::outcome::{RunOutcome, Settlement};
 
-use super::common::{create, job_id, node};
-use super::desk::{CONFIRMED, Desk, FIRST, LEASE, bid, cancel, content, done, ended, grants, leased, nodes};
+use super::desk::{CONFIRMED, Desk, FIRST, LEASE, bid, cancel, content, done, ended, grants, leased};
 use crate::machine::settings::wait_after;
+use crate::machine::sim::common::{job_id, node};
 use crate::machine::wire::Answer;
-use crate::machine::{Effect, Event, Millis};
+use crate::machine::{Effect, Event, Millis, Note};
 
 #[test]
 fn a_node_alone_grants_to_itself_runs_and_settles() {
@@ -87,24 +87,27 @@ fn a_confirmed_term_is_lost_after_the_whole_wait_and_not_before() {
 }
 
 #[test]
-fn an_arbiter_that_restarted_waits_and_never_replaces_what_it_may_have_confirmed() {
-    // without a limit to its start the job goes on waiting for its node; with one it is lost, not expired
-    for (limit, end) in [(None, None), (Some(1), Some(Settlement::Lost { term: Term(1) }))] {
+fn an_arbiter_that_restarted_waits_for_what_it_confirmed_and_for_nothing_else() {
+    for (confirmed, attempts) in [(true, 1), (true, 2), (false, 1)] {
         let mut desk = Desk::new(1, 2);
-        let mut root = content(1, &[1, 2, 3], leased(2));
-        root.spec.start_within_ms = limit;
+        let mut root = content(1, &[2, 3], leased(2));
+        root.spec.attempts = attempts;
         desk.submit(1, 1, root);
-        assert_eq!(desk.ask(2, FIRST), CONFIRMED);
-        desk.write(node(3), job_id(1), bid(900));
+        if confirmed {
+            assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+        }
         assert_eq!(desk.restart(), []);
         let wait = wait_after(Millis(LEASE)).0;
-        assert_eq!(desk.pass(wait - 1), []);
-        assert_eq!(desk.settled(1), None);
+        let effects = desk.pass(wait - 1);
+        assert_eq!((grants(&effects), desk.settled(1)), (vec![], None));
         let effects = desk.pass(1);
-        assert_eq!((grants(&effects), desk.settled(1)), (vec![], end));
-        if end.is_none() {
-            assert_eq!(desk.pass(3_600_000), []);
-            assert_eq!(desk.ask(2, FIRST), CONFIRMED, "its node comes back");
+        let lost = (confirmed && attempts == 1).then_some(Settlement::Lost { term: Term(1) });
+        let again = (confirmed && attempts == 2).then_some((node(3), GrantKind::Leased));
+        assert_eq!((grants(&effects), desk.settled(1)), (again.into_iter().collect(), lost));
+        if !confirmed {
+            // nobody was ever told to start, so it waits for its node however long that is away
+            desk.pass(3_600_000);
+            assert_eq!(desk.settled(1), None);
         }
     }
 }
@@ -115,13 +118,13 @@ fn a_term_is_noted_before_it_is_replaced() {
     desk.submit(1, 1, content(1, &[2, 3], leased(2)));
     desk.write(node(3), job_id(1), bid(100));
     assert_eq!(desk.pass(9_999), []);
-    assert_eq!(desk.pass(1), [Effect::Note { job: job_id(1), token: FIRST }]);
+    assert_eq!(desk.pass(1), [Effect::Note { job: job_id(1), token: FIRST, note: Note::NeverConfirm }]);
     assert_eq!(desk.ask(2, FIRST), Answer::Replaced, "from the asking on, not from the note");
     assert_eq!(desk.pass(5_000), [], "no grant while the note is not durable");
-    let effects = desk.event(Event::Noted { job: job_id(1), token: FIRST });
+    let effects = desk.event(Event::Noted { job: job_id(1), token: FIRST, note: Note::NeverConfirm });
     assert_eq!(grants(&effects), [(node(3), GrantKind::Leased)]);
     // after a restart the note still holds
-    desk.notes.insert(FIRST);
+    desk.notes.insert((Note::NeverConfirm, FIRST));
     desk.restart();
     assert_eq!(desk.ask(2, FIRST), Answer::Replaced);
 }
@@ -133,13 +136,19 @@ fn a_node_that_was_passed_over_is_granted_again_once_it_is_heard() {
     desk.write(node(2), job_id(1), bid(900));
     assert_eq!(grants(&desk.write(node(3), job_id(1), bid(100))), [(node(2), GrantKind::Leased)]);
     desk.pass(10_000);
-    assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST })), [(node(3), GrantKind::Leased)]);
+    assert_eq!(
+        grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST, note: Note::NeverConfirm })),
+        [(node(3), GrantKind::Leased)]
+    );
     // node 3 is silent as well, and node 2 stays passed over
     assert_eq!(desk.pass(10_000), []);
     let token = Token::new(0, 2);
     let effects = desk.event(Event::PeerUp { node: node(2) });
-    assert_eq!(effects, [Effect::Note { job: job_id(1), token }]);
-    assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token })), [(node(2), GrantKind::Leased)]);
+    assert_eq!(effects, [Effect::Note { job: job_id(1), token, note: Note::NeverConfirm }]);
+    assert_eq!(
+        grants(&desk.event(Event::Noted { job: job_id(1), token, note: Note::NeverConfirm })),
+        [(node(2), GrantKind::Leased)]
+    );
 }
 
 #[test]
@@ -147,8 +156,11 @@ fn a_silent_grantee_is_replaced_by_a_worker_that_could_not_bid() {
     // a job with a grant in its root is bid for by nobody
     let mut desk = Desk::new(1, 1);
     desk.submit(1, 1, content(1, &[2, 3], leased(2)));
-    assert_eq!(desk.pass(10_000), [Effect::Note { job: job_id(1), token: FIRST }]);
-    assert_eq!(grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST })), [(node(3), GrantKind::Leased)]);
+    assert_eq!(desk.pass(10_000), [Effect::Note { job: job_id(1), token: FIRST, note: Note::NeverConfirm }]);
+    assert_eq!(
+        grants(&desk.event(Event::Noted { job: job_id(1), token: FIRST, note: Note::NeverConfirm })),
+        [(node(3), GrantKind::Leased)]
+    );
     // with nobody else to ask it stays with whom it has
     let mut desk = Desk::new(1, 1);
     desk.submit(1, 1, content(1, &[2], leased(2)));
@@ -181,8 +193,11 @@ fn a_job_that_does_not_start_in_time_expires() {
         desk.pass(499);
         assert_eq!(desk.settled(1), None);
         let effects = desk.pass(1);
-        assert_eq!(effects.contains(&Effect::Note { job: job_id(1), token: FIRST }), granted.is_some());
-        desk.event(Event::Noted { job: job_id(1), token: FIRST });
+        assert_eq!(
+            effects.contains(&Effect::Note { job: job_id(1), token: FIRST, note: Note::NeverConfirm }),
+            granted.is_some()
+        );
+        desk.event(Event::Noted { job: job_id(1), token: FIRST, note: Note::NeverConfirm });
         assert_eq!(desk.settled(1), Some(Settlement::Expired));
     }
 }
@@ -216,21 +231,6 @@ fn a_cancel_ends_a_job_wherever_it_stands() {
     assert_eq!(desk.settled(1), None);
     desk.pass(1);
     assert_eq!(desk.settled(1), Some(Settlement::Cancelled));
-}
-
-#[test]
-fn a_successor_neither_grants_nor_confirms() {
-    // hand-overs are not carried out yet, so the new arbiter must not act on what it may not know
-    let mut desk = Desk::new(3, 1);
-    desk.submit(1, 1, create(&nodes(&[1, 3]), &nodes(&[2, 4]), leased(2)));
-    let (job, seq, epoch) = (job_id(1), Seq(0), cobs::id::Epoch(0));
-    let step = StepDown { job, seq, epoch, to: node(3), last: Term(1) };
-    desk.write(node(1), job_id(1), Action::StepDown(step));
-    desk.write(node(4), job_id(1), bid(900));
-    assert_eq!(desk.ask(2, FIRST), Answer::Unknown);
-    assert_eq!(desk.pass(3_600_000), []);
-    desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Exited { code: 0 }));
-    assert!(matches!(desk.settled(1), Some(Settlement::Result { .. })), "a report is a report");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cobs::id::{JobId, NodeId, RunId, Seq, Term, Token};
+use cobs::id::{Epoch, JobId, NodeId, RunId, Seq, Term, Token};
 use cobs::job::action::{Action, Bid, Cancel, Create, Digests, Done, Grant, GrantKind, RootGrant};
 use cobs::job::history::History;
 use cobs::job::outcome::{RunOutcome, Settlement};
 
-use super::common::{capacity, create, identity, job_id, node, op};
+use crate::machine::sim::common::{capacity, create, identity, job_id, node, op};
 use crate::machine::wire::{Answer, Confirmation, ConfirmationItem, Message, Phase, Renewal, RenewalItem};
-use crate::machine::{Asked, Effect, Event, JobSeen, Machine, Millis, Origin, RunReport, Settings};
+use crate::machine::{Asked, Effect, Event, JobSeen, Machine, Millis, Note, Origin, RunReport, Settings};
 
 pub const LEASE: u64 = 6_000;
 
@@ -20,7 +20,7 @@ pub struct Desk {
     pub machine: Machine,
     pub now: Millis,
     pub jobs: BTreeMap<JobId, History>,
-    pub notes: BTreeSet<Token>,
+    pub notes: BTreeSet<(Note, Token)>,
     pub ops: u64,
     /// Signed operations are durable at once.
     pub signs: bool,
@@ -60,6 +60,11 @@ impl Desk {
                     all.extend(self.write(self.me, job, action));
                     all.extend(self.event(Event::Signed { job, kind }));
                 }
+                // what may be confirmed is written down at once
+                Effect::Note { job, token, note: note @ Note::Confirmed } => {
+                    self.notes.insert((note, token));
+                    all.extend(self.event(Event::Noted { job, token, note }));
+                }
                 _ => {}
             }
         }
@@ -86,7 +91,7 @@ impl Desk {
     pub fn tell(&mut self, job: JobId, origin: Origin) -> Vec<Effect> {
         let state = self.jobs[&job].evaluate(&identity(&[node(1)])).unwrap();
         let created_ms = state.create.nonce.len() as u64;
-        let seen = JobSeen { job: Arc::new(state), created_ms, origin, never_confirm: self.notes.clone() };
+        let seen = JobSeen { job: Arc::new(state), created_ms, origin, notes: self.notes.clone(), shown: false };
         self.event(Event::Job(Box::new(seen)))
     }
 
@@ -103,15 +108,17 @@ impl Desk {
     pub fn says(&mut self, from: u8, items: Vec<RenewalItem>) -> Vec<Answer> {
         let message = Message::Renewal(Renewal { number: 9, items });
         let effects = self.event(Event::Message { from: node(from), message });
-        let answers = effects.iter().find_map(|effect| match effect {
-            Effect::Send { to, message: Message::Confirmation(answer) } if *to == node(from) => Some(answer.clone()),
+        let answers = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { to, message: Message::Confirmation(answer) } if *to == node(from) => {
+                Some(answer.items.clone())
+            }
             _ => None,
         });
-        answers.unwrap().items.iter().map(|item| item.answer).collect()
+        answers.flatten().map(|item| item.answer).collect()
     }
 
     pub fn ask(&mut self, from: u8, token: Token) -> Answer {
-        self.says(from, vec![RenewalItem { job: job_id(1), token, phase: Phase::Waiting }])[0]
+        self.says(from, vec![RenewalItem { job: job_id(1), token, phase: Phase::Waiting, epoch: Epoch(0) }])[0]
     }
 
     pub fn answer(&mut self, from: u8, number: u64, token: Token, answer: Answer) -> Vec<Effect> {

@@ -1,4 +1,5 @@
-//! Ids, specs, capacities and random numbers for the tests.
+//! Ids, specs, capacities and random numbers of the simulated world.
+#![expect(missing_docs, reason = "the names say it; nobody else uses them")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,15 +29,15 @@ impl Random {
 
     /// From `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.draw() % (high - low + 1)
     }
 
     pub fn percent(&mut self, chance: u64) -> bool {
-        self.next() % 100 < chance
+        self.draw() % 100 < chance
     }
 
     pub fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.next() % len as u64).expect("an index")
+        usize::try_from(self.draw() % len as u64).expect("an index")
     }
 }
 

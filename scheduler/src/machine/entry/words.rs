@@ -1,0 +1,75 @@
+//! What a job waits for, in words for people.
+
+use cobs::id::NodeId;
+use cobs::job::action::GrantKind;
+use cobs::job::state::Status;
+
+use super::{Confirmed, Entry, Holding, Stage};
+use crate::machine::agenda::Room;
+use crate::place::Verdict;
+
+impl Entry {
+    /// One sentence for people: what the job waits for.
+    pub fn waits_for(&self, me: NodeId, verdict: &Verdict) -> String {
+        let (_, arbiter) = self.job.arbiter();
+        match self.job.status() {
+            Status::Settled => "it is settled".into(),
+            Status::Provisional => format!("waits for its arbiter {arbiter} to settle the result"),
+            Status::Granted => match (&self.holding, self.job.holder()) {
+                (Some(holding), _) => holding.waits_for(),
+                (None, Some((token, granted))) if arbiter == me && self.is_doubtful() => format!(
+                    "granted to {} as {token} before this node began to decide about it; waits until a run of it is \
+                     surely over, or for that node to be heard again",
+                    granted.node
+                ),
+                (None, Some(_)) => "waits for its holder to run it and to report".into(),
+                (None, None) => "waits for a grant".into(),
+            },
+            Status::Queued if arbiter != me && self.job.create.workers.contains(&me) => {
+                format!("waits for a grant by its arbiter {arbiter}; here {}", self.here(me, verdict))
+            }
+            Status::Queued if arbiter != me => format!("waits for a grant by its arbiter {arbiter}"),
+            Status::Queued => {
+                let bids = self.job.standing_bids().count();
+                let workers = self.job.create.workers.len();
+                format!("waits for a bid: {bids} of {workers} workers have bid; here {}", self.here(me, verdict))
+            }
+        }
+    }
+
+    /// Whether an earlier life of this node may have confirmed the newest term, and this one has not.
+    fn is_doubtful(&self) -> bool {
+        self.term.is_some_and(|term| matches!(term.confirmed, Confirmed::Perhaps { .. }))
+    }
+
+    /// How this node stands to a job that waits.
+    fn here(&self, me: NodeId, verdict: &Verdict) -> String {
+        let offered = self.job.standing_bids().any(|(node, _)| node == me);
+        match verdict {
+            Verdict::Feasible { .. } if self.wants == Some(Room::Bid) => {
+                "it can run, and is offered once fewer offers are open".into()
+            }
+            Verdict::Feasible { .. } if self.bid_after.is_some() && !offered => {
+                "it was given back, and is offered again after a pause".into()
+            }
+            Verdict::Feasible { score, .. } => format!("it can run (score {score})"),
+            Verdict::Busy { reason } => reason.clone(),
+            Verdict::Infeasible { reasons } => format!("it cannot run: {}", reasons.join("; ")),
+        }
+    }
+}
+
+impl Holding {
+    fn waits_for(&self) -> String {
+        match &self.stage {
+            Stage::Running { stopping: None } => "runs here".into(),
+            Stage::Running { stopping: Some(_) } => "is being stopped here".into(),
+            Stage::Finished { .. } => "ended here; its report is on its way".into(),
+            Stage::Waiting if !self.prepared => "waits here for its source and inputs".into(),
+            Stage::Waiting if self.kind == GrantKind::Leased && self.confirmed_until.is_none() => {
+                "waits here for its arbiter's confirmation".into()
+            }
+            Stage::Waiting => "waits here for a free slot".into(),
+        }
+    }
+}
