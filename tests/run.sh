@@ -13,7 +13,8 @@ set -euo pipefail
 STAGE_SECONDS_MAX=2400
 FAILED_LOG_LINES=80
 FULL_PROPERTY_CASES=4096
-FULL_SEEDS=20000
+SEEDS_USUAL=20000
+FULL_SEEDS=100000
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
@@ -134,6 +135,7 @@ stage alone cargo check --quiet --locked -p rhizome-cobs
 stage clippy cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 stage docs env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
 stage build cargo test --quiet --locked --workspace --no-run
+export SEEDS=$SEEDS_USUAL
 [ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES SEEDS=$FULL_SEEDS
 stage unit cargo test --locked --workspace --lib --bins
 finish_rad

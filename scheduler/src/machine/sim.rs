@@ -7,6 +7,8 @@
 pub mod common;
 mod driver;
 mod faults;
+#[cfg(test)]
+mod mutants;
 mod occur;
 mod plan;
 mod promises;
