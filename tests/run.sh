@@ -4,10 +4,11 @@
 #
 #   tests/run.sh [--full] [--no-install] [--only STAGE]
 #
-#   --full         adds what takes longer: many more cases of each property and seeds of the simulation, the sandbox under
-#                  each layout of control groups, and the demo from a release build
+#   --full         adds what takes longer: many more cases of each property and seeds of the simulation, the model of the
+#                  claim protocol under all faults together, the sandbox under each layout of control groups, and the demo
+#                  from a release build
 #   --no-install   says what is missing instead of installing it
-#   --only STAGE   one of: install rad format shell pure alone clippy docs build unit integration skips cgroups demo
+#   --only STAGE   one of: install rad format shell pure alone clippy docs build unit model integration skips cgroups demo
 set -euo pipefail
 
 STAGE_SECONDS_MAX=2400
@@ -34,9 +35,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $only in
-'' | install | rad | format | shell | pure | alone | clippy | docs | build | unit | integration | skips) ;;
+'' | install | rad | format | shell | pure | alone | clippy | docs | build | unit | model | integration | skips) ;;
 cgroups | demo) full=yes ;;
-*) sed -n '2,10s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
 esac
 
 if [ "${CI:-}" = true ]; then
@@ -119,8 +120,9 @@ skips() {
 export -f skips
 export logs
 
-packages=(build)
-[ "$full" = no ] || packages+=(vm)
+packages=(build model)
+model_flags=()
+[ "$full" = no ] || { packages+=(vm) model_flags=(--full); }
 stage install deploy/install.sh "${install_flags[@]}" "${packages[@]}"
 if [ "${CI:-}" = true ] && [ -z "$only" ]; then
     # what an earlier clone has compiled of our own crates is of no use to this one, and would pile up
@@ -138,6 +140,7 @@ stage build cargo test --quiet --locked --workspace --no-run
 export SEEDS=$SEEDS_USUAL
 [ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES SEEDS=$FULL_SEEDS
 stage unit cargo test --locked --workspace --lib --bins
+stage model tests/model.sh "${model_flags[@]}"
 finish_rad
 stage integration cargo test --locked --workspace --test '*'
 stage skips bash -euo pipefail -c skips
