@@ -6,6 +6,7 @@ pub mod fold;
 pub mod history;
 pub mod outcome;
 pub mod spec;
+mod spelling;
 pub mod state;
 
 /// The type name of the job object, and with it part of the name of its references.

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "radicle")]
 pub mod adapter;
+mod canonical;
 pub mod digest;
 pub mod id;
 pub mod job;

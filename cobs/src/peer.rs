@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::job::spec::RunnerKind;
 use crate::transport_key::TransportKey;
 
@@ -69,6 +70,6 @@ impl PeerRecord {
 
     /// The bytes stored.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a record holds only string keys and integers")
+        canonical::encode(self)
     }
 }

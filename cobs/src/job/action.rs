@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::JOB_VERSION;
+use crate::canonical;
 use crate::digest::Blob;
 use crate::id::{Epoch, JobId, NodeId, Seq, Term, Token};
 use crate::job::outcome::{RunOutcome, Settlement};
 use crate::job::spec::{Mode, Spec};
+use crate::job::spelling::{self, foreign};
 
 /// Most bytes of one action.
 pub const ACTION_BYTES_MAX: usize = 64 * 1024;
@@ -143,7 +145,7 @@ pub struct Done {
     /// How it ended.
     pub outcome: RunOutcome,
     /// What it left, by digest; nothing for a private job.
-    #[serde(default, skip_serializing_if = "Digests::is_empty")]
+    #[serde(default, skip_serializing_if = "Digests::is_empty", deserialize_with = "spelling::object")]
     pub digests: Digests,
     /// The end of its log, at most [`TAIL_BYTES_MAX`]; nothing for a private job.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -255,7 +257,7 @@ pub enum ActionError {
     #[error("the job has version {version}; this build knows {JOB_VERSION}")]
     Version {
         /// Its version.
-        version: u32,
+        version: u64,
     },
     /// A field breaks a bound of the wire form.
     #[error("the action's {field} is out of bounds")]
@@ -268,34 +270,29 @@ pub enum ActionError {
 impl Action {
     /// Reads one action strictly; unknown fields are allowed, since `rad cob` adds a `parents` field.
     pub fn decode(bytes: &[u8]) -> Result<Self, ActionError> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(rename = "type")]
-            kind: String,
-            version: Option<u32>,
-        }
         if bytes.len() > ACTION_BYTES_MAX {
             return Err(ActionError::TooLarge { bytes: bytes.len() });
         }
         let malformed = |error: serde_json::Error| ActionError::Malformed { message: error.to_string() };
-        let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
-        if let ("create", Some(version)) = (head.kind.as_str(), head.version)
-            && version != JOB_VERSION
+        let given: Value = serde_json::from_slice(bytes).map_err(malformed)?;
+        // what a strange version holds is not for this build to judge
+        if let (Some("create"), Some(version)) = (given["type"].as_str(), given["version"].as_u64())
+            && version != u64::from(JOB_VERSION)
         {
             return Err(ActionError::Version { version });
         }
+        // from the bytes, since a field that stands twice is refused
         let action: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         action.check()?;
-        let given: Value = serde_json::from_slice(bytes).map_err(malformed)?;
-        match misspelled(&serde_json::to_value(&action).map_err(malformed)?, &given) {
-            Some(text) => Err(ActionError::Malformed { message: format!("'{text}' has another spelling") }),
+        match foreign(&serde_json::to_value(&action).map_err(malformed)?, &given) {
+            Some(value) => Err(ActionError::Malformed { message: format!("{value} has another spelling") }),
             None => Ok(action),
         }
     }
 
-    /// The bytes written into the operation; Radicle stores them in canonical form.
+    /// The bytes written into the operation: canonical, so that equal actions are equal trees.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an action holds only string keys and integers")
+        canonical::encode(self)
     }
 
     /// The job that the action names; none for a root.
@@ -348,25 +345,6 @@ impl Action {
             | Self::StepDown(StepDown { job, seq, .. })
             | Self::Takeover(Takeover { job, seq, .. }) => Some((*job, *seq)),
         }
-    }
-}
-
-/// The first text of an action that reads as another: an id has one spelling, so that every reader judges it alike,
-/// also one whose parser takes fewer.
-fn misspelled(own: &Value, given: &Value) -> Option<String> {
-    match (own, given) {
-        (Value::String(own), Value::String(given)) => (own != given).then(|| given.clone()),
-        // the texts of a set may come in any order
-        (Value::Array(own), Value::Array(given)) if given.iter().all(Value::is_string) => {
-            given.iter().find(|text| !own.contains(text)).and_then(|text| text.as_str().map(str::to_owned))
-        }
-        (Value::Array(own), Value::Array(given)) => {
-            own.iter().zip(given).find_map(|(own, given)| misspelled(own, given))
-        }
-        (Value::Object(own), Value::Object(given)) => {
-            own.iter().find_map(|(key, own)| given.get(key).and_then(|given| misspelled(own, given)))
-        }
-        _ => None,
     }
 }
 

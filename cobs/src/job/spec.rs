@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{CommitId, JobId, RepoId};
+use crate::job::spelling;
 
 /// Most attempts a job may ask for.
 pub const ATTEMPTS_MAX: u32 = 50;
@@ -38,10 +39,10 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
     /// Caps on what the run may use.
-    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    #[serde(default, skip_serializing_if = "Limits::is_empty", deserialize_with = "spelling::object")]
     pub limits: Limits,
     /// What a node must have.
-    #[serde(default, skip_serializing_if = "Requirements::is_empty")]
+    #[serde(default, skip_serializing_if = "Requirements::is_empty", deserialize_with = "spelling::object")]
     pub requirements: Requirements,
     /// How many terms may run, 1 to [`ATTEMPTS_MAX`].
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -74,7 +75,7 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
     /// Who may see what the job reads and writes.
-    #[serde(default, skip_serializing_if = "Privacy::is_shared")]
+    #[serde(default, skip_serializing_if = "Privacy::is_shared", deserialize_with = "spelling::word")]
     pub privacy: Privacy,
     /// For people and filters; no meaning to the scheduler.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -189,7 +189,7 @@ pub enum NoJob {
     Unreadable(String),
     /// The root has a version that this build does not know.
     #[error("the job has version {0}, which this build does not know")]
-    Version(u32),
+    Version(u64),
     /// The root pins no accepted revision of the ledger's identity.
     #[error("the root pins no accepted identity revision")]
     Pin,

@@ -4,4 +4,5 @@
 
 mod cases;
 mod laws;
+mod wire;
 mod world;

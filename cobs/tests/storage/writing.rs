@@ -7,9 +7,9 @@ use std::time::Duration;
 use cobs::adapter::writer::{
     BATCH_DRAFTS_MAX, Draft, LIVE_MAX, QUEUE_DRAFTS_MAX, WriteError, Writer, WriterConfig, WriterHandle, Written,
 };
-use cobs::id::{Epoch, JobId, Oid, Seq};
-use cobs::job::action::{Action, Settle};
-use cobs::job::outcome::Settlement;
+use cobs::id::{Epoch, JobId, Oid, Seq, Term, Token};
+use cobs::job::action::{Action, Digests, Done, Grant, GrantKind, Settle, TAIL_BYTES_MAX};
+use cobs::job::outcome::{RunOutcome, Settlement};
 use radicle::storage::ReadStorage as _;
 use radicle::storage::git::Repository;
 
@@ -141,6 +141,44 @@ fn what_cannot_be_written_is_refused_for_its_reason() {
     let nowhere = cobs::id::RepoId::from(Oid::from_sha1([7; 20]));
     assert!(matches!(writer.write(Draft::Publish { ledger: nowhere }), Err(WriteError::Ledger { .. })));
     assert_eq!(home.read(job).unwrap().ops, 1);
+}
+
+#[test]
+fn text_is_stored_as_it_was_given() {
+    // Radicle's encoder composes text: a path would name another file, and this tail grow past its bound
+    let home = Home::new();
+    let writer = home.writer();
+    let decomposed = "e\u{301}";
+    let mut create = home.create(1, &[home.node()]);
+    create.spec.artifacts = vec![decomposed.to_owned()];
+    let job = operation(&writer, Draft::Create { ledger: home.ledger, create: Box::new(create) }).job;
+    let tail = "\u{1d160}".repeat(TAIL_BYTES_MAX / 4);
+    let granted = Grant {
+        job,
+        seq: Seq(0),
+        epoch: Epoch(0),
+        term: Term(1),
+        node: home.node(),
+        kind: GrantKind::Held,
+        lease_ms: 1_000,
+    };
+    operation(&writer, home.append(Action::Grant(granted)));
+    let done = Done {
+        job,
+        seq: Seq(0),
+        epoch: Epoch(0),
+        term: Term(1),
+        outcome: RunOutcome::Lost,
+        digests: Digests::default(),
+        tail: tail.clone(),
+        reason: String::new(),
+        duration_ms: 0,
+    };
+    operation(&writer, home.append(Action::Done(done)));
+    let read = home.read(job).unwrap().job;
+    assert_eq!(read.create.spec.artifacts, [decomposed]);
+    assert_eq!(read.dones[&Token::new(0, 1)].tail, tail);
+    assert!(read.ignored.is_empty());
 }
 
 #[test]

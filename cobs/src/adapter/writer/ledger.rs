@@ -24,7 +24,7 @@ use crate::adapter::commit::{Commits, Found};
 use crate::adapter::reader::{Faulty, Walk, root, tips_of};
 use crate::adapter::refs;
 use crate::id::{JobId, NodeId, Seq, TreeId};
-use crate::job::action::{ACTION_BYTES_MAX, Action, ActionError, Create};
+use crate::job::action::{Action, ActionError, Create};
 use crate::job::history::{Content, Op};
 use crate::peer::PeerRecord;
 
@@ -189,9 +189,8 @@ impl Ledger {
     }
 
     fn peer_record(&mut self, signer: &impl Signer, record: &PeerRecord) -> Result<Step, WriteError> {
-        PeerRecord::decode(&record.encode()).map_err(|error| WriteError::Record(Arc::new(error)))?;
-        let bytes = radicle::cob::store::encoding::encode(record)
-            .map_err(|error| WriteError::failed("encode the peer record", error))?;
+        let bytes = record.encode();
+        PeerRecord::decode(&bytes).map_err(|error| WriteError::Record(Arc::new(error)))?;
         let (commit, _) = self.commit(signer, crate::peer::TYPE_NAME, Vec::new(), bytes, "peer record")?;
         let name = refs::in_namespace(&self.node, refs::PEER);
         let from = target(&self.repo.backend, &name).map_err(|error| WriteError::failed("read a reference", error))?;
@@ -371,12 +370,9 @@ fn next_seq(chain: &Chain, action: &Action) -> Option<Seq> {
     (next <= most).then_some(next)
 }
 
+/// What is written is what every reader takes: nobody would ever see an operation that is acknowledged and malformed.
 fn encode(action: &Action) -> Result<Vec<u8>, WriteError> {
-    action.check().map_err(WriteError::Invalid)?;
-    let bytes = radicle::cob::store::encoding::encode(action)
-        .map_err(|error| WriteError::failed("encode the action", error))?;
-    if bytes.len() > ACTION_BYTES_MAX {
-        return Err(WriteError::Invalid(ActionError::TooLarge { bytes: bytes.len() }));
-    }
+    let bytes = action.encode();
+    Action::decode(&bytes).map_err(WriteError::Invalid)?;
     Ok(bytes)
 }
