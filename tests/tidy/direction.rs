@@ -3,8 +3,13 @@
 use super::Source;
 
 /// Each of our crates, and those of ours that it may depend on.
-const MAY_USE: &[(&str, &[&str])] =
-    &[("cobs", &[]), ("scheduler", &["cobs"]), ("vault", &[]), ("node", &["cobs", "scheduler", "vault"])];
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("cobs", &[]),
+    ("cobs/fuzz", &["cobs"]),
+    ("scheduler", &["cobs"]),
+    ("vault", &[]),
+    ("node", &["cobs", "scheduler", "vault"]),
+];
 
 /// The wrong dependencies of a crate, also those of its tests.
 pub fn wrong(source: &Source) -> Vec<String> {

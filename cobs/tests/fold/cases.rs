@@ -1,9 +1,7 @@
 //! Cases of the fold, one rule each: a set of operations, and what it means.
 
-use crate::world::{
-    ARBITER2, AUTHOR, DELEGATE, FORMER, JOB, LATER, OTHER_JOB, STRANGER, WORKER1, WORKER2, act, create, identity, node,
-    op, revision, root, root_of, tree,
-};
+use crate::script::{ARBITER2, AUTHOR, DELEGATE, FORMER, LATER, STRANGER, WORKER1, WORKER2};
+use crate::world::{JOB, OTHER_JOB, act, create, identity, node, op, revision, root, root_of, tree};
 use cobs::id::{Epoch, Seq, Term, Token};
 use cobs::job::action::{Action, ActionError, GrantKind, RootGrant};
 use cobs::job::history::{Content, History, Op};

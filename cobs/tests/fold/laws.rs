@@ -1,123 +1,124 @@
-//! Laws of the fold: what a set of operations means does not depend on order, number or grouping of arrivals, and
+//! Laws of the fold: what a set of operations means does not depend on order, number, delay or grouping of arrivals, and
 //! those without authority change nothing. No storage.
 
-use crate::world::{
-    ARBITER2, AUTHOR, DELEGATE, JOB, OTHER_JOB, STRANGER, WORKER1, WORKER2, act, identity, node, op, revision, root,
-};
-use cobs::id::{Epoch, NodeId, Seq, Term, Token};
-use cobs::job::action::{Action, GrantKind};
-use cobs::job::history::{History, Op};
-use cobs::job::outcome::{RunOutcome, Settlement};
+use std::collections::BTreeMap;
+
+use cobs::id::NodeId;
+use cobs::job::action::Action;
+use cobs::job::history::{Content, History, Op};
 use cobs::job::state::Job;
 use proptest::prelude::{Just, Strategy, any, prop};
-use proptest::{prop_assert_eq, prop_oneof, proptest};
+use proptest::{prop_assert, prop_assert_eq, proptest};
 
-const NODES: [u8; 6] = [AUTHOR, WORKER1, WORKER2, ARBITER2, DELEGATE, STRANGER];
-const MEMBERS: [u8; 5] = [AUTHOR, WORKER1, WORKER2, ARBITER2, DELEGATE];
+use crate::fuzz::{effects, rules};
+use crate::script::strategy::{cases, courses, histories, lines};
+use crate::script::{AUTHOR, Body, DELEGATE, FORMER, Line, MEMBERS, NODES, Root, STRANGER, WORKER1, WORKER2};
+use crate::world::{JOB, World, identity, node, revision, root_of};
 
-fn action(nodes: &'static [u8]) -> impl Strategy<Value = Action> {
-    let job = prop_oneof![9 => Just(JOB), 1 => Just(OTHER_JOB)];
-    let seq = prop_oneof![9 => 0..6u32, 1 => 250..300u32];
-    let outcome = prop_oneof![
-        Just(RunOutcome::Exited { code: 0 }),
-        Just(RunOutcome::Exited { code: 3 }),
-        Just(RunOutcome::Released),
-        Just(RunOutcome::Cancelled),
-    ];
-    let held = prop_oneof![Just(GrantKind::Leased), Just(GrantKind::Held)];
-    (0..7u8, job, seq, 0..3u32, 0..4u32, prop::sample::select(nodes), outcome, held).prop_map(
-        |(which, job, seq, epoch, term, to, outcome, kind)| {
-            let act = act(job, seq);
-            match which {
-                0 => act.bid(term * 100),
-                1 => act.grant(epoch, term.max(1), to, kind),
-                2 => act.done(epoch, term, outcome),
-                3 => act.settle(epoch, settlement(term, to)),
-                4 => act.cancel("enough"),
-                5 => act.step_down(epoch, to, term),
-                _ => act.takeover(epoch.max(1), to, term),
-            }
-        },
-    )
+/// Operations of one history at most.
+const OPS_MAX: usize = 48;
+/// After how many arrivals the job is looked at.
+const LOOK_EACH: usize = 4;
+
+fn blank(root: Root) -> History {
+    History::new(JOB, root_of(root.create(&World, &"0".repeat(32))))
 }
 
-fn settlement(term: u32, seed: u8) -> Settlement {
-    match seed {
-        AUTHOR => Settlement::Cancelled,
-        WORKER1 => Settlement::Expired,
-        WORKER2 => Settlement::Lost { term: Term(term) },
-        _ => Settlement::Result {
-            term: Term(term),
-            done: crate::world::tree(&act(JOB, term).done(0, term, RunOutcome::Cancelled)),
-        },
-    }
+fn grown<'a>(root: Root, ops: impl IntoIterator<Item = &'a Op>) -> History {
+    let mut history = blank(root);
+    ops.into_iter().for_each(|op| history.insert(op.clone()));
+    history
 }
 
-fn operation(authors: &'static [u8], to: &'static [u8]) -> impl Strategy<Value = Op> {
-    let pin = prop_oneof![Just(None), Just(Some(0u8)), Just(Some(1)), Just(Some(2)), Just(Some(9))];
-    (prop::sample::select(authors), action(to), pin)
-        .prop_map(|(author, action, pin)| op(author, action, pin.map(revision)))
+fn evaluate<'a>(root: Root, ops: impl IntoIterator<Item = &'a Op>) -> Job {
+    grown(root, ops).evaluate(&identity()).unwrap()
 }
 
-fn operations(authors: &'static [u8], to: &'static [u8]) -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(operation(authors, to), 0..40)
+fn ops(lines: &[Line]) -> Vec<Op> {
+    lines.iter().map(|line| line.op(&World)).collect()
 }
 
-fn evaluate(ops: &[Op]) -> Job {
-    let mut history = History::new(JOB, root());
-    ops.iter().for_each(|op| history.insert(op.clone()));
-    history.evaluate(&identity()).unwrap()
-}
-
-/// A job without what anyone may leave behind: counts of ignored operations.
-fn effects(mut job: Job) -> Job {
-    job.ignored.clear();
-    job
+/// A history with the same operations in another order.
+fn shuffled() -> impl Strategy<Value = (Root, Vec<Op>, Vec<Op>)> {
+    histories().prop_flat_map(|(root, lines)| {
+        let ops = ops(&lines);
+        (Just(root), Just(ops.clone()), Just(ops).prop_shuffle())
+    })
 }
 
 proptest! {
-    #![proptest_config(proptest::test_runner::Config::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     /// Any order, any repetition and any grouping of the same operations is the same job.
     #[test]
     fn arrival_leaves_no_trace(
-        (ops, shuffled) in operations(&NODES, &NODES).prop_flat_map(|ops| (Just(ops.clone()), Just(ops).prop_shuffle())),
-        groups in prop::collection::vec(0..3usize, 40),
-        again in prop::collection::vec(any::<bool>(), 40),
+        (root, ops, shuffled) in shuffled(),
+        groups in prop::collection::vec(0..3usize, OPS_MAX),
+        again in prop::collection::vec(any::<bool>(), OPS_MAX),
     ) {
-        let expected = evaluate(&ops);
-        let mut repeated = shuffled.clone();
-        repeated.extend(shuffled.iter().zip(&again).filter(|(_, again)| **again).map(|(op, _)| op.clone()));
-        prop_assert_eq!(&evaluate(&repeated), &expected);
+        let expected = evaluate(root, &ops);
+        let twice = shuffled.iter().zip(&again).filter(|(_, again)| **again).map(|(op, _)| op);
+        prop_assert_eq!(&evaluate(root, shuffled.iter().chain(twice)), &expected);
 
-        let mut parts = [(); 3].map(|()| History::new(JOB, root()));
-        for (op, group) in shuffled.iter().zip(&groups) {
-            parts[*group].insert(op.clone());
+        let part = |which: usize| {
+            grown(root, shuffled.iter().zip(&groups).filter(|(_, group)| **group == which).map(|(op, _)| op))
+        };
+        let joined = |parts: &[&History]| {
+            let mut joined = blank(root);
+            parts.iter().for_each(|part| joined.merge(part));
+            joined
+        };
+        let (one, two, three) = (part(0), part(1), part(2));
+        let whole = grown(root, &ops);
+        prop_assert_eq!(&joined(&[&one, &two, &three]), &whole);
+        prop_assert_eq!(&joined(&[&three, &one, &three, &two, &one]), &whole, "in any order, and again");
+        prop_assert_eq!(&joined(&[&one, &joined(&[&two, &three])]), &whole, "in any grouping");
+        prop_assert_eq!(&joined(&[&joined(&[&one, &two]), &three]), &whole);
+        prop_assert_eq!(&joined(&[&whole, &one]).evaluate(&identity()).unwrap(), &expected);
+    }
+
+    /// Each author's operations come in their order, however late: looking meanwhile changes nothing, and what is seen
+    /// is what those would mean that have come.
+    #[test]
+    fn delay_leaves_no_trace(
+        (root, lines) in histories(),
+        turns in prop::collection::vec(prop::sample::select(&NODES[..]), OPS_MAX),
+    ) {
+        let ops = ops(&lines);
+        let mut waiting: BTreeMap<NodeId, Vec<&Op>> = BTreeMap::new();
+        ops.iter().rev().for_each(|op| waiting.entry(op.id.author).or_default().push(op));
+        let mut slow = blank(root);
+        let mut come: Vec<&Op> = Vec::new();
+        for turn in turns {
+            let Some(op) = waiting.get_mut(&node(turn)).and_then(Vec::pop) else { continue };
+            come.push(op);
+            slow.insert(op.clone());
+            if come.len().is_multiple_of(LOOK_EACH) {
+                let seen = slow.evaluate(&identity()).unwrap();
+                prop_assert_eq!(seen, evaluate(root, come.iter().copied().rev()));
+            }
         }
-        let [first, mut second, mut third] = parts;
-        third.merge(&first);
-        second.merge(&third);
-        second.merge(&third);
-        prop_assert_eq!(&second.evaluate(&identity()).unwrap(), &expected);
+        waiting.into_values().flatten().for_each(|op| slow.insert(op.clone()));
+        prop_assert_eq!(slow.evaluate(&identity()).unwrap(), evaluate(root, &ops));
     }
 
     /// Who has no part in the job changes nothing, whatever he signs.
     #[test]
     fn a_stranger_changes_nothing(
-        honest in operations(&MEMBERS, &MEMBERS),
-        hostile in operations(&[STRANGER], &NODES),
+        course in courses(Root::default()),
+        honest in lines(&MEMBERS, &MEMBERS),
+        hostile in lines(&[STRANGER, FORMER], &NODES),
     ) {
-        let expected = effects(evaluate(&honest));
-        let mut all = honest;
-        all.extend(hostile);
-        prop_assert_eq!(effects(evaluate(&all)), expected);
+        let honest: Vec<Op> = ops(&course).into_iter().chain(ops(&honest)).collect();
+        let expected = effects(evaluate(Root::default(), &honest));
+        prop_assert_eq!(effects(evaluate(Root::default(), honest.iter().chain(&ops(&hostile)))), expected);
     }
 
     /// A worker changes its own bid and its own reports, and nothing else.
     #[test]
     fn a_worker_speaks_for_its_own_runs_alone(
-        honest in operations(&[AUTHOR, WORKER1, DELEGATE], &[AUTHOR, WORKER1, WORKER2, DELEGATE]),
-        hostile in operations(&[WORKER2], &NODES),
+        honest in lines(&[AUTHOR, WORKER1, DELEGATE], &[AUTHOR, WORKER1, WORKER2, DELEGATE]),
+        hostile in lines(&[WORKER2], &NODES),
     ) {
         let without_worker = |mut job: Job| {
             job.ignored.clear();
@@ -127,38 +128,40 @@ proptest! {
             job.self_started.retain(|(_, by), _| *by != node(WORKER2));
             job
         };
-        let alone = evaluate(&honest);
+        let honest = ops(&honest);
+        let alone = evaluate(Root::default(), &honest);
         // a hand-over may have made the worker an arbiter
         if alone.epochs.iter().all(|opened| opened.arbiter != node(WORKER2)) {
-            let mut all = honest;
-            all.extend(hostile);
-            prop_assert_eq!(without_worker(evaluate(&all)), without_worker(alone));
+            let all = evaluate(Root::default(), honest.iter().chain(&ops(&hostile)));
+            prop_assert_eq!(without_worker(all), without_worker(alone));
         }
     }
 
-    /// What counts obeys the rules, whatever is thrown at the fold.
+    /// What counts obeys the rules, whatever is thrown at the fold, and is stored and read as itself.
     #[test]
-    fn what_counts_obeys_the_rules(ops in operations(&NODES, &NODES)) {
-        let job = evaluate(&ops);
-        for (token, granted) in &job.grants {
-            assert!(job.create.workers.contains(&granted.node));
-            let arbiter = job.arbiter_of(token.epoch).unwrap();
-            assert!(granted.kind == GrantKind::Leased || granted.node == arbiter, "held to another");
-            let opened = job.epochs.iter().find(|opened| opened.epoch == token.epoch).unwrap();
-            assert!(token.term > opened.last);
-        }
-        for (token, report) in &job.dones {
-            assert_eq!(job.grants[token].node, report.node);
-        }
-        for pair in job.epochs.windows(2) {
-            assert_eq!(pair[1].epoch, Epoch(pair[0].epoch.0 + 1));
-            assert!(pair[1].last >= pair[0].last);
-        }
-        assert!(job.last_seq.values().all(|seq| *seq <= Seq::MAX));
-        assert!(job.holder().is_none_or(|(token, _)| token >= Token::new(0, 1)));
-        assert!(job.settled.is_none_or(|settled| job.other_settles.iter().all(|other| other.epoch <= settled.epoch)));
-        let nodes: std::collections::BTreeSet<NodeId> = job.last_seq.keys().copied().collect();
-        assert!(!nodes.contains(&node(STRANGER)) || job.epochs.iter().any(|opened| opened.arbiter == node(STRANGER)));
+    fn what_counts_obeys_the_rules((root, lines) in histories()) {
+        let job = evaluate(root, &ops(&lines));
+        rules(&job, &identity().admitted(&job));
+        let stored = serde_json::to_string(&job).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Job>(&stored).unwrap(), job);
+    }
+
+    /// Whatever stands in a root's place, it is a job or none, whatever stands below it.
+    #[test]
+    fn any_root_is_a_job_or_none(
+        pin in prop::sample::select(&[0u8, 1, 2, 9][..]),
+        which in any::<prop::sample::Index>(),
+        (root, lines) in histories(),
+    ) {
+        let ops = ops(&lines);
+        let usual = root_of(root.create(&World, &"0".repeat(32)));
+        let odd = ops.get(which.index(OPS_MAX)).unwrap_or(&usual).content.clone();
+        let accepted = matches!(&odd, Content::Action(Action::Create(_))) && pin != 9;
+        let mut history = History::new(JOB, Op { content: odd, pin: Some(revision(pin)), ..usual });
+        let alone = history.evaluate(&identity());
+        ops.into_iter().for_each(|op| history.insert(op));
+        prop_assert_eq!(history.evaluate(&identity()).map(|job| job.create), alone.map(|job| job.create));
+        prop_assert_eq!(history.evaluate(&identity()).is_ok(), accepted);
     }
 
     /// No bytes of a stranger stop the reader: text of another alphabet, where digits are expected, once did.
@@ -170,6 +173,15 @@ proptest! {
                 "node": node(WORKER1).to_string(), "kind": "leased", "leaseMs": 30_000});
             value[field] = serde_json::json!(text);
             let _ = Action::decode(value.to_string().as_bytes());
+        }
+    }
+
+    /// What a script says is an action, and what it garbles is none, so that the laws are tried on what they are about.
+    #[test]
+    fn a_script_says_what_it_means((_, lines) in histories()) {
+        for (line, op) in lines.iter().zip(ops(&lines)) {
+            let is_action = matches!(line.body, Body::Says { .. } | Body::Root);
+            prop_assert!(is_action == matches!(op.content, Content::Action(_)), "{line:?}");
         }
     }
 }

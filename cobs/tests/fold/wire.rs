@@ -7,7 +7,8 @@ use cobs::job::action::{ACTION_BYTES_MAX, Action, ActionError, GrantKind};
 use cobs::job::outcome::{RunOutcome, Settlement};
 use serde_json::{Value, json};
 
-use crate::world::{ARBITER2, AUTHOR, JOB, OTHER_JOB, WORKER1, act, create, node};
+use crate::script::{ARBITER2, AUTHOR, WORKER1};
+use crate::world::{JOB, OTHER_JOB, act, create, node};
 
 /// The most that a decoder may take for one action, in milliseconds of an unoptimised build on a busy machine.
 const DECODE_MS_MAX: u64 = 500;

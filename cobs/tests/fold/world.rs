@@ -3,24 +3,13 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use cobs::JOB_VERSION;
 use cobs::id::{Epoch, JobId, NodeId, Oid, RevisionId, Seq, Term, TreeId};
 use cobs::job::action::{Action, Bid, Cancel, Create, Digests, Done, Grant, GrantKind, Settle, StepDown, Takeover};
 use cobs::job::fold::Identity;
 use cobs::job::history::{Content, Op, OpId};
 use cobs::job::outcome::{RunOutcome, Settlement};
-use cobs::job::spec::{Mode, Spec};
 
-pub const AUTHOR: u8 = 1;
-pub const WORKER1: u8 = 2;
-pub const WORKER2: u8 = 3;
-pub const ARBITER2: u8 = 4;
-pub const DELEGATE: u8 = 5;
-pub const STRANGER: u8 = 6;
-/// A delegate of the first revision only, which is older than the root's pin.
-pub const FORMER: u8 = 7;
-/// A delegate of the newest revision only.
-pub const LATER: u8 = 8;
+use crate::script::{AUTHOR, Cast, DELEGATE, FORMER, LATER, PINNED, Root};
 
 pub const JOB: JobId = JobId(Oid::Sha1([0xaa; 20]));
 pub const OTHER_JOB: JobId = JobId(Oid::Sha1([0xbb; 20]));
@@ -43,28 +32,48 @@ pub fn identity() -> Identity {
     Identity { accepted }
 }
 
-/// A tree id that is a function of the content, as git's is.
+/// The names of the cast in the tests of the fold.
+pub struct World;
+
+impl Cast for World {
+    fn node(&self, seed: u8) -> NodeId {
+        node(seed)
+    }
+
+    fn job(&self) -> JobId {
+        JOB
+    }
+
+    fn other_job(&self) -> JobId {
+        OTHER_JOB
+    }
+
+    fn revision(&self, number: u8) -> RevisionId {
+        revision(number)
+    }
+
+    fn tree(&self, actions: &[Vec<u8>]) -> TreeId {
+        tree_of(actions)
+    }
+}
+
 pub fn tree(action: &Action) -> TreeId {
+    tree_of(&[action.encode()])
+}
+
+/// A tree id that is a function of the content, as git's is.
+fn tree_of(actions: &[Vec<u8>]) -> TreeId {
     let mut bytes = [0; 20];
     for (index, chunk) in bytes.chunks_mut(8).enumerate() {
         let mut hasher = DefaultHasher::new();
-        (index, action.encode()).hash(&mut hasher);
+        (index, actions).hash(&mut hasher);
         chunk.copy_from_slice(&hasher.finish().to_be_bytes()[..chunk.len()]);
     }
     TreeId(Oid::from_sha1(bytes))
 }
 
 pub fn create() -> Create {
-    Create {
-        version: JOB_VERSION,
-        spec: Spec::command(vec!["true".to_owned()]),
-        nonce: "0".repeat(32),
-        queue: "default".to_owned(),
-        mode: Mode::Exclusive,
-        arbiters: vec![node(AUTHOR), node(ARBITER2)],
-        workers: vec![node(AUTHOR), node(WORKER1), node(WORKER2)],
-        grant: None,
-    }
+    Root::default().create(&World, &"0".repeat(32))
 }
 
 pub fn root() -> Op {
@@ -72,7 +81,7 @@ pub fn root() -> Op {
 }
 
 pub fn root_of(create: Create) -> Op {
-    op(AUTHOR, Action::Create(Box::new(create)), Some(revision(1)))
+    op(AUTHOR, Action::Create(Box::new(create)), Some(revision(PINNED)))
 }
 
 pub fn op(author: u8, action: Action, pin: Option<RevisionId>) -> Op {
