@@ -217,6 +217,18 @@ fn an_idempotent_job_may_report_without_a_grant() {
 }
 
 #[test]
+fn of_two_reports_of_one_run_the_first_by_its_author_s_numbers_counts() {
+    for code in 0..8 {
+        let grant = (AUTHOR, act(JOB, 1).leased(0, 1, WORKER1));
+        let first = act(JOB, 0).done(0, 1, RunOutcome::Exited { code });
+        let second = act(JOB, 1).done(0, 1, RunOutcome::Lost);
+        let job = job(&[grant, (WORKER1, second), (WORKER1, first)]);
+        assert_eq!(job.dones[&Token::new(0, 1)].outcome, RunOutcome::Exited { code });
+        assert_eq!(ignored(&job), [(Ignored::TokenTaken, 1)]);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_counted() {
     let shapes = [
         (Content::Many(3), Ignored::ManyActions),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test as the tests themselves do")]
 
+mod caps;
 mod cases;
 mod corpus;
 mod coverage;

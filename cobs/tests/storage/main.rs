@@ -3,8 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test as the tests themselves do")]
 
 mod archiving;
+mod caps;
 mod crash;
 mod forgeries;
 mod home;
+mod laws;
 mod reading;
+#[path = "../script/mod.rs"]
+mod script;
+mod stage;
 mod writing;
