@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::canonical;
 use crate::job::spec::RunnerKind;
@@ -34,8 +35,9 @@ pub struct PeerRecord {
     /// Labels of its config.
     #[serde(default)]
     pub labels: BTreeSet<String>,
-    /// Runner kinds that its smoke runs found to work.
-    #[serde(default)]
+    /// Runner kinds that its smoke runs found to work. A kind that this build does not know is left out: a peer with a
+    /// newer one is a peer all the same.
+    #[serde(default, deserialize_with = "known")]
     pub runners: BTreeSet<RunnerKind>,
 }
 
@@ -72,4 +74,9 @@ impl PeerRecord {
     pub fn encode(&self) -> Vec<u8> {
         canonical::encode(self)
     }
+}
+
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<RunnerKind>, D::Error> {
+    let kinds = BTreeSet::<String>::deserialize(deserializer)?;
+    Ok(kinds.into_iter().filter_map(|kind| serde_json::from_value(Value::String(kind)).ok()).collect())
 }

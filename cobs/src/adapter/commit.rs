@@ -236,7 +236,8 @@ impl Header {
     /// None for text that is no commit of an operation: it must have one signature and at most one pin.
     fn parse(text: &str) -> Option<Self> {
         let (head, body) = text.split_once("\n\n")?;
-        let mut lines = head.lines();
+        // by line feeds alone: `lines` would take a carriage return for part of them
+        let mut lines = head.split('\n');
         let tree = parse_oid(lines.next()?.strip_prefix("tree ")?).ok()?;
         let mut parents = Vec::new();
         let mut signature: Option<String> = None;
@@ -277,13 +278,13 @@ fn trailers(body: &str) -> Option<(Option<Oid>, BTreeSet<Oid>)> {
     let paragraph = body.trim_end_matches('\n').rsplit("\n\n").next().unwrap_or_default();
     let mut pin = None;
     let mut related = BTreeSet::new();
-    for line in paragraph.lines() {
+    for line in paragraph.split('\n') {
         if let Some(id) = line.strip_prefix("Rad-Resource: ") {
-            if pin.replace(parse_oid(id.trim()).ok()?).is_some() {
+            if pin.replace(parse_oid(id).ok()?).is_some() {
                 return None;
             }
         } else if let Some(id) = line.strip_prefix("Rad-Related: ") {
-            related.insert(parse_oid(id.trim()).ok()?);
+            related.insert(parse_oid(id).ok()?);
         }
     }
     Some((pin, related))

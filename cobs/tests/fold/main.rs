@@ -9,6 +9,7 @@ mod coverage;
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 mod laws;
+mod protocol;
 #[path = "../script/mod.rs"]
 mod script;
 mod wire;

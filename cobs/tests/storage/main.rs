@@ -4,6 +4,7 @@
 
 mod archiving;
 mod caps;
+mod commits;
 mod crash;
 mod forgeries;
 mod home;
