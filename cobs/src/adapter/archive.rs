@@ -78,6 +78,8 @@ pub(crate) fn store(repo: &git2::Repository, node: &NodeId, jobs: &[JobId]) -> R
     let mut root = repo.treebuilder(old.as_ref())?;
     for (job, tip) in &live {
         let mut tips = tips(repo, node, *job)?;
+        // what lies below the new tip needs no mention, and a list that only grew would come to be more than is read
+        tips.retain(|old| !repo.graph_descendant_of((*tip).into(), (*old).into()).unwrap_or(false));
         tips.insert(*tip);
         let text: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
         let (shard, rest) = place(*job);

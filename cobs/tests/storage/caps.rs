@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use cobs::adapter::archive::ARCHIVE_TIPS_MAX;
 use cobs::adapter::reader::{Read, WALK_BYTES_MAX, WALK_COMMITS_MAX};
+use cobs::adapter::writer::Draft;
 use cobs::id::{Epoch, JobId, NodeId, Oid, Seq, Term, TreeId};
 use cobs::job::action::{
     ACTION_BYTES_MAX, Action, Cancel, Create, Digests, Done, Grant, GrantKind, REASON_BYTES_MAX, Settle, StepDown,
@@ -16,7 +17,7 @@ use cobs::job::spec::ATTEMPTS_MAX;
 use cobs::job::state::Status;
 use radicle::crypto::SigningKey;
 
-use crate::home::{bid, key, node, publish};
+use crate::home::{bid, key, node, operation, publish};
 use crate::script::{AUTHOR, Cast as _, Line, Root, Say, WORKER1};
 use crate::stage::{Frame, Play, Stage};
 
@@ -200,6 +201,21 @@ fn as_many_archived_tips_are_read_as_an_entry_may_list() {
     };
     assert_eq!(seen(ARCHIVE_TIPS_MAX), ARCHIVE_TIPS_MAX);
     assert_eq!(seen(ARCHIVE_TIPS_MAX + 1), 0, "an entry beyond its size is none");
+}
+
+#[test]
+fn a_job_may_be_archived_again_and_again() {
+    // each time its entry got another tip, and with one more than is read the job was gone
+    let home = crate::home::Home::new();
+    let writer = home.writer();
+    let job = home.job(&writer, 1, &[home.node()], 0);
+    for round in 0..=ARCHIVE_TIPS_MAX {
+        operation(&writer, home.append(bid(job, round as u32)));
+        writer.write(Draft::Archive { ledger: home.ledger, jobs: vec![job] }).unwrap();
+    }
+    let read = home.read(job).unwrap();
+    assert_eq!(read.ops, ARCHIVE_TIPS_MAX + 2);
+    assert_eq!(read.reading.tips[&home.node()].len(), 1, "what lies below the newest needs no mention");
 }
 
 /// A job at its honest worst, as its members write it: each its own chain, one operation after the other.
