@@ -81,6 +81,12 @@ impl<'a> Commits<'a> {
         Ok(found)
     }
 
+    /// Drops what was read so far. A commit may name a thousand parents, and a job many authors: what one hangs below
+    /// his tips is not kept while the next one's is read.
+    pub fn forget(&self) {
+        self.found.borrow_mut().clear();
+    }
+
     /// What the operation says, and its bytes: a function of its tree alone. None when its content is missing.
     pub fn content(&self, signed: &Signed) -> Result<Option<(Content, usize)>, git2::Error> {
         let [blob] = signed.blobs[..] else {

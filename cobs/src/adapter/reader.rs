@@ -131,6 +131,7 @@ pub fn read_history(repo: &Repository, job: JobId, identity: &Identity) -> Resul
             if !tips.is_empty() {
                 let walk = Walk::new(&commits, job, node);
                 let whole = walk.run(&tips, &mut reading.history, &mut faulty).map_err(storage)?;
+                commits.forget();
                 if !whole {
                     reading.truncated.insert(node);
                 }
