@@ -1,4 +1,4 @@
-//! Bytes as a history, and the laws that hold of it whatever the bytes are. For the fuzz target and for the tests of
+//! Bytes as a history, and the laws that hold of it whatever the bytes are; also, bytes as a peer record. For the fuzz target and for the tests of
 //! `cobs`, which replay its corpus.
 //!
 //! Each line is an operation, the first one the root: its author `A` to `H`, its pin (`0` to `2` are accepted revisions,
@@ -15,6 +15,7 @@ use cobs::job::history::{Content, History, Op, OpId};
 use cobs::job::outcome::Settlement;
 use cobs::job::spec::Mode;
 use cobs::job::state::Job;
+use cobs::peer::PeerRecord;
 
 /// Most operations of one input.
 const OPS_MAX: usize = 256;
@@ -27,6 +28,9 @@ const DELEGATE: u8 = b'E';
 /// # Panics
 /// When a law is broken: that is what it is for.
 pub fn check(data: &[u8]) {
+    if let Ok(record) = PeerRecord::decode(data) {
+        assert_eq!(PeerRecord::decode(&record.encode()).ok().as_ref(), Some(&record), "a record reads as itself");
+    }
     let mut ops = read(data).into_iter();
     let Some(root) = ops.next() else { return };
     let ops: Vec<Op> = ops.collect();

@@ -6,13 +6,16 @@ use cobs::adapter::writer::WriteError;
 use cobs::id::{JobId, Oid, RevisionId, TreeId};
 use cobs::job::action::Action;
 use cobs::job::fold::Identity;
+use cobs::job::history::OpId;
 use cobs::job::state::NoJob;
 use radicle::crypto::ExtendedSignature;
 
 use crate::home::{Home, bid, key, node, operation, publish, sign, store};
 use crate::script::{Root, WORKER1};
-use crate::stage::Stage;
+use crate::stage::{Frame, Stage};
 
+/// Changed commits and trees that are read.
+const MUTATIONS: usize = 400;
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 
 #[test]
@@ -66,6 +69,51 @@ fn each_line_of_a_commit_is_taken_for_what_it_is_and_no_more() {
         assert_eq!(seen(text.as_bytes()), is, "{what}:\n{text}");
     }
     assert!(!seen(&[text.as_bytes(), &[0xff]].concat()), "what is not UTF-8");
+}
+
+#[test]
+fn no_bytes_of_a_commit_or_a_tree_stop_the_reader() {
+    let stage = Stage::new();
+    let play = stage.play(Root::default(), 1);
+    let worker = stage.key(WORKER1);
+    let git = &stage.repo.backend;
+    let odb = git.odb().unwrap();
+    let honest = sign(&stage.repo, &worker, vec![play.job.0], &bid(play.job, 7));
+    let commit = odb.read(honest.into()).unwrap().data().to_vec();
+    let tree_id = git.find_commit(honest.into()).unwrap().tree_id();
+    let tree = odb.read(tree_id).unwrap().data().to_vec();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |most: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % most.max(1) as u64) as usize
+    };
+    let mut counted = 0;
+    for round in 0..MUTATIONS {
+        let (mut bytes, other) = if round % 2 == 0 { (commit.clone(), &tree) } else { (tree.clone(), &commit) };
+        for _ in 0..=below(3) {
+            let (at, from) = (below(bytes.len()), below(other.len()));
+            match below(4) {
+                0 => bytes[at] = below(256) as u8,
+                1 => bytes.truncate(at.max(1)),
+                2 => drop(bytes.splice(at..at, other[from..].iter().copied().take(40))),
+                _ => drop(bytes.drain(at..(at + 3).min(bytes.len()))),
+            }
+            bytes.push(b'\n');
+        }
+        let tip: Oid = if round % 2 == 0 {
+            odb.write(git2::ObjectType::Commit, &bytes).unwrap().into()
+        } else {
+            let odd = odb.write(git2::ObjectType::Tree, &bytes).unwrap();
+            let id = OpId { author: node(&worker), tree: TreeId(odd.into()) };
+            stage.mint(id, &worker, &Frame { parents: vec![play.job.0], ..Frame::default() })
+        };
+        publish(&stage.repo, &node(&worker), play.job, tip);
+        let read = play.read().unwrap();
+        counted += usize::from(read.reading.unreadable + read.reading.missing > 0 || read.ops == 2);
+    }
+    assert_eq!(counted, MUTATIONS, "each is an operation, unreadable, or names what is missing");
 }
 
 #[test]
