@@ -104,6 +104,10 @@ fn signed(play: &Play<'_>, lines: &[Line], dice: &mut Dice) -> Vec<Signed> {
         let pin = [None, Some(play.revision(0)), Some(play.revision(2)), Some(play.revision(9))][dice.below(4)];
         ops.push((author, Op { pin, ..op }));
     }
+    // the root's own tree once more, which means nothing below it
+    if dice.below(2) == 0 {
+        ops.push((AUTHOR, Op { pin: Some(play.revision(2)), ..play.root.clone() }));
+    }
     ops
 }
 
