@@ -197,6 +197,25 @@ fn null_is_as_good_as_nothing_where_a_field_has_no_default() {
 }
 
 #[test]
+fn a_set_has_no_order_and_of_a_key_that_stands_twice_the_last_counts() {
+    let spec = |field: &str, value: &str| {
+        let text = root().to_string().replacen(r#""spec":{"#, &format!(r#""spec":{{"{field}":{value},"#), 1);
+        Action::decode(text.as_bytes()).unwrap()
+    };
+    let same = [
+        ("requirements", r#"{"labels":["b","a","b"]}"#, r#"{"labels":["a","b"]}"#),
+        ("requirements", r#"{"runners":["vm","pod","vm"]}"#, r#"{"runners":["pod","vm"]}"#),
+        ("requirements", r#"{"directories":["b","a"]}"#, r#"{"directories":["a","b"]}"#),
+        ("retry", r#"{"exitCodes":[9,1,9]}"#, r#"{"exitCodes":[1,9]}"#),
+        ("labels", r#"{"a":"1","a":"2"}"#, r#"{"a":"2"}"#),
+        ("environment", r#"{"a":"1","a":"2"}"#, r#"{"a":"2"}"#),
+    ];
+    for (field, one, other) in same {
+        assert_eq!(spec(field, one), spec(field, other), "{field}: {one}");
+    }
+}
+
+#[test]
 fn unknown_fields_are_ignored_wherever_they_stand() {
     let odd = json!({"a": [1.5, null, {"b": "ü"}], "reason": 3});
     for action in actions().into_iter().chain([Action::Create(Box::new(create()))]) {
@@ -211,10 +230,15 @@ fn unknown_fields_are_ignored_wherever_they_stand() {
         let versioned = with(&given, "/version", json!("2"));
         assert_eq!(decode(&versioned).is_ok(), given["type"] != "create", "{versioned}");
     }
+    for (number, reads) in [("1e308", true), ("1e309", false), ("18446744073709551616", true)] {
+        let text = format!(r#"{{"type":"cancel","job":"{JOB}","seq":0,"new":{number}}}"#);
+        assert_eq!(Action::decode(text.as_bytes()).is_ok(), reads, "{number}");
+    }
     // an unknown field that stands twice is as unknown; one that no JSON parser takes is not JSON
     let doubled = format!(r#"{{"type":"cancel","job":"{JOB}","seq":0,"new":1,"new":2}}"#);
     assert!(Action::decode(doubled.as_bytes()).is_ok());
-    for (depth, reads) in [(120, true), (200, false), (20_000, false)] {
+    // one level is the action itself
+    for (depth, reads) in [(126, true), (127, false), (20_000, false)] {
         let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let text = format!(r#"{{"type":"cancel","job":"{JOB}","seq":0,"new":{nested}}}"#);
         assert_eq!(Action::decode(text.as_bytes()).is_ok(), reads, "{depth}");
