@@ -13,5 +13,6 @@ pub mod profile;
 pub mod reader;
 pub mod refs;
 pub mod repository;
+pub mod signed;
 pub mod statement;
 pub mod writer;

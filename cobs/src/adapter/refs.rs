@@ -25,6 +25,11 @@ pub(crate) fn live(node: &NodeId, job: JobId) -> String {
     format!("refs/namespaces/{node}/refs/cobs/{}/{job}", job::TYPE_NAME)
 }
 
+/// The live reference of `job` within a namespace.
+pub(crate) fn live_name(job: JobId) -> String {
+    format!("refs/cobs/{}/{job}", job::TYPE_NAME)
+}
+
 /// A reference below the namespace of `node`.
 pub(crate) fn in_namespace(node: &NodeId, name: &str) -> String {
     format!("refs/namespaces/{node}/{name}")

@@ -96,6 +96,12 @@ impl History {
         self.ops.len() + 1
     }
 
+    /// Each operation with what it says, the root first.
+    pub fn operations(&self) -> impl Iterator<Item = (&OpId, &Content)> {
+        let others = self.ops.iter().map(|(id, entry)| (id, &entry.content));
+        std::iter::once((&self.root.id, &self.root.content)).chain(others)
+    }
+
     /// Never true: a history has a root.
     pub fn is_empty(&self) -> bool {
         false

@@ -13,4 +13,5 @@ mod reading;
 #[path = "../script/mod.rs"]
 mod script;
 mod stage;
+mod signed;
 mod writing;
