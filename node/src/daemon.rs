@@ -165,6 +165,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         authorized: Arc::new(RwLock::new(BTreeMap::new())),
         promised: Arc::default(),
         peers_now: Mutex::new(BTreeMap::new()),
+        whereabouts: Default::default(),
         collecting: Mutex::new(BTreeSet::new()),
         to_collect: Mutex::new(BTreeMap::new()),
         settled_sources: Mutex::new(BTreeSet::new()),

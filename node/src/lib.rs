@@ -25,3 +25,4 @@ pub mod runs;
 pub mod setup;
 pub mod source;
 pub mod store;
+pub mod whereabouts;

@@ -31,6 +31,7 @@ use crate::runs::prepare::{self, Unprepared};
 use crate::store::peers::{Grant, Peer, Standing};
 use crate::store::state::State;
 use crate::store::view::View;
+use crate::whereabouts::Whereabouts;
 
 /// Changes of jobs that a slow listener may lag behind before it reads the view anew.
 pub const CHANGES_MAX: usize = 4096;
@@ -88,6 +89,7 @@ pub struct Node {
     /// Slots of this node that root operations take which are still on their way into the ledger.
     pub(crate) promised: Arc<AtomicU32>,
     pub(crate) peers_now: Offers,
+    pub(crate) whereabouts: Whereabouts,
     /// Wakes who tells peers what this node offers.
     pub(crate) capacity_changed: Notify,
     /// Places to prepare runs in, by author.

@@ -79,8 +79,12 @@ impl Node {
 
     /// What a peer said of itself lately.
     pub fn peer_now(&self, node: &NodeId) -> Option<PeerNow> {
-        let peers = self.offers();
-        peers.get(node).filter(|now| now.at.elapsed() < CAPACITY_FRESH).cloned()
+        self.last_offer(node).filter(|now| now.at.elapsed() < CAPACITY_FRESH)
+    }
+
+    /// What a peer said of itself last, however long ago.
+    pub fn last_offer(&self, node: &NodeId) -> Option<PeerNow> {
+        self.offers().get(node).cloned()
     }
 
     /// A peer says what it offers.

@@ -1,6 +1,8 @@
 //! What nodes say to each other over the direct link: leases, capacity, logs, blobs. Each request comes from a peer
 //! whose key was proved; what it may have is this node's policy and the job's privacy.
 
+pub mod copies;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +18,20 @@ use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
 
 use cobs::digest::{Blob, Digest};
-use cobs::id::{JobId, NodeId, Token};
+use cobs::id::{JobId, NodeId, Oid, RepoId, Token};
 use cobs::job::spec::Privacy;
 use cobs::job::state::Job;
 use scheduler::capacity::Capacity;
 use scheduler::machine::Event;
 use scheduler::machine::wire::Message;
 
+use crate::clock::unix_now;
 use crate::link::{Caller, Urgent};
 use crate::node::Node;
 use crate::ops::Follow;
 use crate::ops::error::{Code, Error};
 use crate::store::peers::Grant;
+use crate::whereabouts::{LEDGERS_MAX, Said};
 
 /// Most bytes of a message between machines.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -50,6 +54,9 @@ struct Offer {
     capacity: Capacity,
     /// Whether the peer's jobs may run here.
     admits: bool,
+    /// How far its daemon has read the peer's own references: for when it is away.
+    #[serde(default)]
+    read: Vec<(RepoId, Oid)>,
 }
 
 /// Which part of which run's log.
@@ -72,6 +79,7 @@ pub fn router(node: &Arc<Node>) -> Router {
     Router::new()
         .route("/machine", post(machine))
         .route("/capacity", post(capacity))
+        .route("/copies", post(copies::copies))
         .route("/jobs/{id}/log", get(log))
         .route("/jobs/{id}/blobs/{digest}", get(blob))
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
@@ -106,6 +114,9 @@ async fn capacity(
         return Err(Error::new(Code::BadRequest, "the capacity is of another node").into());
     }
     node.peer_offers(from, offer.capacity, offer.admits);
+    for (ledger, read) in offer.read.into_iter().take(LEDGERS_MAX) {
+        node.whereabouts.hear(from, ledger, Said { at: unix_now(), held: None, read: Some(read) });
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -196,7 +207,8 @@ pub async fn tell_capacity(node: &Arc<Node>, only: Option<NodeId>) {
             continue;
         }
         let admits = node.grants(&session.node).contains(&Grant::Submit);
-        let offer = Offer { capacity: capacity.clone(), admits };
+        let read = node.whereabouts.read_of(session.node).into_iter().take(LEDGERS_MAX).collect();
+        let offer = Offer { capacity: capacity.clone(), admits, read };
         let Ok(body) = serde_json::to_vec(&offer) else { continue };
         let request = Request::post("/capacity").header("content-type", "application/json").extension(Urgent);
         let Ok(request) = request.body(Body::from(body)) else { continue };

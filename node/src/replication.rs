@@ -11,6 +11,7 @@ mod pulse;
 mod reach;
 mod runtime;
 pub mod source;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 
 pub use event::{FetchedRef, ReplicationEvent};
 pub use peers::{Dialled, FetchError, Fetched, PeerSession, Reach, SessionStatus};
+pub use sync::Synced;
 
 use self::pulse::Pulse;
 use self::runtime::Running;

@@ -57,6 +57,16 @@ impl OpenLedger {
         Ok((read, u64::try_from(written).unwrap_or_default()))
     }
 
+    /// The repository itself.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Whether a commit is here.
+    pub fn holds(&self, commit: Oid) -> bool {
+        self.repository.backend.find_commit(commit.into()).is_ok()
+    }
+
     /// All jobs with their tips.
     ///
     /// # Errors

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cobs::adapter::signed;
 use cobs::adapter::writer::Draft;
-use cobs::id::{NodeId, RepoId};
+use cobs::id::{NodeId, Oid, RepoId};
 use cobs::peer::PeerRecord;
 use scheduler::machine::Origin;
 
@@ -37,8 +38,20 @@ impl Node {
             // nobody waits any more when the daemon ends
             sender.send(()).ok();
         });
+        let stood = self.members_heads(ledger);
         self.follower.ask(Ask::Scan { ledger, origin, then });
         receiver.recv().ok();
+        for (namespace, at) in stood {
+            self.whereabouts.has_read(ledger, namespace, at);
+        }
+    }
+
+    /// Where the signed references of each member stand in this node's storage.
+    fn members_heads(&self, ledger: RepoId) -> Vec<(NodeId, Oid)> {
+        let Ok(repository) = cobs::adapter::repository::open(&self.home(), ledger) else { return Vec::new() };
+        let members = cobs::adapter::ledger::members(&repository).unwrap_or_default().all();
+        let head = |node: NodeId| Some((node, signed::head(&repository, &node).ok()??));
+        members.into_iter().filter_map(head).collect()
     }
 
     /// Signs what is stored and not signed: a crash may have left it, or another program signed beside us.

@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use cobs::adapter::refs;
+use cobs::adapter::signed::SIGNED;
 use cobs::id::{JobId, NodeId, RepoId};
 use scheduler::machine::{Event, Origin};
 
@@ -16,7 +17,8 @@ use crate::link::LinkEvent;
 use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::jobs::storage;
-use crate::replication::ReplicationEvent;
+use crate::replication::{FetchedRef, ReplicationEvent};
+use crate::whereabouts::{Away, Way};
 use crate::{clock, peering, runs};
 
 /// Between two looks at what is missing or stale.
@@ -83,6 +85,7 @@ async fn link_events(node: Arc<Node>) {
         match events.recv().await {
             Ok(LinkEvent::Connected { node: peer }) => {
                 tracing::info!(%peer, "link up");
+                node.whereabouts.came(Way::Link, peer);
                 let teller = Arc::clone(&node);
                 tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerUp { node: peer })).await.ok();
                 peering::tell_capacity(&node, Some(peer)).await;
@@ -92,6 +95,8 @@ async fn link_events(node: Arc<Node>) {
                 tracing::info!(%peer, ?parting, "link down");
                 let teller = Arc::clone(&node);
                 tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerDown { node: peer })).await.ok();
+                let away = Away { since: clock::unix_now(), reason: parting.to_string() };
+                node.whereabouts.left(Way::Link, peer, away);
             }
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
@@ -124,12 +129,12 @@ pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<Replication
         match event {
             ReplicationEvent::RefsFetched { rid, from, refs } => {
                 let worker = Arc::clone(&node);
-                let names: Vec<String> = refs.into_iter().map(|fetched| fetched.name).collect();
-                tokio::task::spawn_blocking(move || worker.fetched(rid, from, &names)).await.ok();
+                tokio::task::spawn_blocking(move || worker.fetched(rid, from, &refs)).await.ok();
             }
             ReplicationEvent::LocalRefsChanged { rid, .. } => drop(own.insert(rid)),
             ReplicationEvent::PeerConnected { peer } => {
                 tracing::info!(%peer, "radicle session up");
+                node.whereabouts.came(Way::Radicle, peer);
                 if let Some(link) = node.link() {
                     link.nudge(&peer);
                 }
@@ -137,7 +142,8 @@ pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<Replication
                 tokio::spawn(Arc::clone(&node).subscribe_again());
             }
             ReplicationEvent::PeerDisconnected { peer, reason } => {
-                tracing::info!(%peer, reason, "radicle session down")
+                tracing::info!(%peer, reason, "radicle session down");
+                node.whereabouts.left(Way::Radicle, peer, Away { since: clock::unix_now(), reason });
             }
             ReplicationEvent::Missed => {
                 for ledger in node.ledgers() {
@@ -180,17 +186,25 @@ impl Node {
     }
 
     /// References of a ledger came from a peer. Blocks for a moment.
-    fn fetched(self: &Arc<Self>, rid: RepoId, from: NodeId, names: &[String]) {
+    fn fetched(self: &Arc<Self>, rid: RepoId, from: NodeId, fetched: &[FetchedRef]) {
         if !self.ledgers().contains(&rid) {
             return;
         }
-        tracing::debug!(%rid, %from, refs = names.len(), "fetched");
-        for name in names {
-            if let Some(job) = refs::job_of(name) {
-                self.follower.ask(Ask::Changed { ledger: rid, job });
+        tracing::debug!(%rid, %from, refs = fetched.len(), "fetched");
+        let signed = fetched.iter().filter(|fetched| fetched.name == SIGNED);
+        let signed: Vec<_> = signed.filter_map(|fetched| Some((fetched.namespace, fetched.new?))).collect();
+        let reader = Arc::clone(self);
+        let has_read = move || signed.iter().for_each(|(of, at)| reader.whereabouts.has_read(rid, *of, *at));
+        let mut jobs: Vec<JobId> = fetched.iter().filter_map(|fetched| refs::job_of(&fetched.name)).collect();
+        match jobs.pop() {
+            None => has_read(),
+            Some(last) => {
+                jobs.into_iter().for_each(|job| self.follower.ask(Ask::Changed { ledger: rid, job }));
+                // whatever was asked before it has been read by then
+                self.follower.ask(Ask::Written { ledger: rid, job: last, then: Box::new(has_read) });
             }
         }
-        if names.iter().any(|name| refs::is_peer_record(name)) {
+        if fetched.iter().any(|fetched| refs::is_peer_record(&fetched.name)) {
             self.read_records(rid);
         }
     }

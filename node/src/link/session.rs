@@ -1,5 +1,6 @@
 //! A connection with an admitted peer: serves its streams, watches that it lives, and ends when told to.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -47,6 +48,19 @@ pub enum Parting {
     Closed,
     /// This link shut down.
     ShutDown,
+}
+
+impl fmt::Display for Parting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cut => "it was cut here",
+            Self::Revoked => "its key is not let in any more",
+            Self::Replaced => "another connection took its place",
+            Self::Silent => "it was not heard any more",
+            Self::Closed => "it or the network closed the connection",
+            Self::ShutDown => "the link of this node was shut down",
+        })
+    }
 }
 
 #[derive(Debug)]

@@ -188,7 +188,7 @@ impl Replication {
         }
     }
 
-    fn is_seeded(&self, rid: RepoId) -> Result<bool, ReplicationError> {
+    pub(super) fn is_seeded(&self, rid: RepoId) -> Result<bool, ReplicationError> {
         let home = self.home();
         let policies = home.home.policies_mut().map_err(command("open its policies"))?;
         policies.is_seeding(&rid).map_err(command("read its policies"))

@@ -1,0 +1,213 @@
+//! How far each node is with each ledger: how far this one has read its peers, what they said of themselves, and since
+//! when one is away. It is of this life of the daemon; what outlives it is in Radicle's own book.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cobs::id::{JobId, NodeId, Oid, RepoId};
+use tokio::sync::Semaphore;
+
+use crate::peering::copies::JobCopy;
+use crate::store::UnixMs;
+
+/// Answers about single jobs that are remembered; the oldest go first.
+pub const JOBS_MAX: usize = 4096;
+/// Ledgers of one peer that are remembered.
+pub const LEDGERS_MAX: usize = 64;
+/// Questions of peers that are answered at once: each looks into the storage.
+const ANSWERS_AT_ONCE: usize = 4;
+/// Between two fetches that one peer's questions about one ledger cause.
+const FETCH_PAUSE: Duration = Duration::from_secs(5);
+
+/// One of the two ways to a peer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Way {
+    /// The direct link.
+    Link,
+    /// The session of the two Radicle nodes.
+    Radicle,
+}
+
+/// That a peer went away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Away {
+    /// When.
+    pub since: UnixMs,
+    /// Why, as far as it is known.
+    pub reason: String,
+}
+
+/// What a peer said of this node's references in a ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Said {
+    /// When it said so last.
+    pub at: UnixMs,
+    /// The commit of our signed references that it holds.
+    pub held: Option<Oid>,
+    /// The one up to which its daemon has read them.
+    pub read: Option<Oid>,
+}
+
+/// See the module.
+pub struct Whereabouts {
+    known: Mutex<Known>,
+    /// Places to answer questions in.
+    pub answers: Semaphore,
+}
+
+#[derive(Default)]
+struct Known {
+    read: BTreeMap<(NodeId, RepoId), Oid>,
+    said: BTreeMap<(NodeId, RepoId), Said>,
+    jobs: BTreeMap<(NodeId, JobId), (UnixMs, JobCopy)>,
+    away: BTreeMap<(Way, NodeId), Away>,
+    fetched: BTreeMap<(NodeId, RepoId), Instant>,
+}
+
+impl Default for Whereabouts {
+    fn default() -> Self {
+        Self { known: Mutex::default(), answers: Semaphore::new(ANSWERS_AT_ONCE) }
+    }
+}
+
+impl Whereabouts {
+    /// A peer is there again.
+    pub fn came(&self, way: Way, peer: NodeId) {
+        self.lock().away.remove(&(way, peer));
+    }
+
+    /// A peer went away.
+    pub fn left(&self, way: Way, peer: NodeId, away: Away) {
+        self.lock().away.insert((way, peer), away);
+    }
+
+    /// Since when a peer is away; none when it has not been there in this life of the daemon.
+    pub fn away(&self, way: Way, peer: NodeId) -> Option<Away> {
+        self.lock().away.get(&(way, peer)).cloned()
+    }
+
+    /// This node's daemon has read a namespace up to this commit of its signed references.
+    pub fn has_read(&self, ledger: RepoId, namespace: NodeId, at: Oid) {
+        self.lock().read.insert((namespace, ledger), at);
+    }
+
+    /// How far this node's daemon has read the references of a peer, by ledger.
+    pub fn read_of(&self, namespace: NodeId) -> BTreeMap<RepoId, Oid> {
+        let known = self.lock();
+        let of = known.read.range((namespace, RepoId::from(Oid::from_sha1([0; 20])))..);
+        of.take_while(|((node, _), _)| *node == namespace).map(|((_, ledger), at)| (*ledger, *at)).collect()
+    }
+
+    /// A peer says how far it is with our references in a ledger; what it leaves out stands as it was.
+    pub fn hear(&self, peer: NodeId, ledger: RepoId, said: Said) {
+        let mut known = self.lock();
+        let before = known.said.get(&(peer, ledger)).copied();
+        if before.is_none() && known.said.keys().filter(|(node, _)| *node == peer).count() >= LEDGERS_MAX {
+            return;
+        }
+        let (held, read) = before.map(|before| (before.held, before.read)).unwrap_or_default();
+        known.said.insert((peer, ledger), Said { at: said.at, held: said.held.or(held), read: said.read.or(read) });
+    }
+
+    /// What a peer said last of our references in a ledger.
+    pub fn said(&self, peer: NodeId, ledger: RepoId) -> Option<Said> {
+        self.lock().said.get(&(peer, ledger)).copied()
+    }
+
+    /// A peer says what it has of a job.
+    pub fn hear_of(&self, peer: NodeId, job: JobId, copy: JobCopy, at: UnixMs) {
+        let mut known = self.lock();
+        known.jobs.insert((peer, job), (at, copy));
+        if known.jobs.len() > JOBS_MAX {
+            let oldest = known.jobs.iter().min_by_key(|(_, (at, _))| *at).map(|(key, _)| *key);
+            oldest.and_then(|key| known.jobs.remove(&key));
+        }
+    }
+
+    /// What a peer said last of a job, and when.
+    pub fn said_of(&self, peer: NodeId, job: JobId) -> Option<(UnixMs, JobCopy)> {
+        self.lock().jobs.get(&(peer, job)).cloned()
+    }
+
+    /// Whether a peer's question may cause a fetch from it now; then it is taken for caused.
+    pub fn may_fetch(&self, peer: NodeId, ledger: RepoId, now: Instant) -> bool {
+        let mut known = self.lock();
+        let due = known.fetched.get(&(peer, ledger)).is_none_or(|last| now.duration_since(*last) >= FETCH_PAUSE);
+        if due {
+            known.fetched.insert((peer, ledger), now);
+        }
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(seed: u8) -> NodeId {
+        NodeId::from([seed; 32])
+    }
+
+    fn ledger(seed: u8) -> RepoId {
+        RepoId::from(oid(seed))
+    }
+
+    fn oid(seed: u8) -> Oid {
+        Oid::from_sha1([seed; 20])
+    }
+
+    /// What is told of one peer's references is of that peer alone, in every ledger.
+    #[test]
+    fn reading_is_told_by_namespace() {
+        let all = Whereabouts::default();
+        for (of, place, at) in [(1, 1, 1), (2, 0, 2), (2, 255, 3), (3, 1, 4), (2, 0, 5)] {
+            all.has_read(ledger(place), node(of), oid(at));
+        }
+        assert_eq!(all.read_of(node(2)), BTreeMap::from([(ledger(0), oid(5)), (ledger(255), oid(3))]));
+        assert!(all.read_of(node(4)).is_empty());
+    }
+
+    /// A peer that says half keeps the other half of what it said, and cannot fill the memory with ledgers.
+    #[test]
+    fn what_was_said_is_kept_and_bounded() {
+        let all = Whereabouts::default();
+        all.hear(node(1), ledger(1), Said { at: UnixMs(1), held: Some(oid(1)), read: Some(oid(2)) });
+        all.hear(node(1), ledger(1), Said { at: UnixMs(2), held: None, read: Some(oid(3)) });
+        let wanted = Said { at: UnixMs(2), held: Some(oid(1)), read: Some(oid(3)) };
+        assert_eq!(all.said(node(1), ledger(1)), Some(wanted));
+        for place in 0..=255 {
+            all.hear(node(2), ledger(place), wanted);
+        }
+        let kept = (0..=255).filter(|place| all.said(node(2), ledger(*place)).is_some()).count();
+        assert_eq!(kept, LEDGERS_MAX);
+    }
+
+    /// Answers about jobs are bounded, and the oldest goes first.
+    #[test]
+    fn the_oldest_answer_is_forgotten() {
+        let all = Whereabouts::default();
+        let job = |count: usize| {
+            let mut bytes = [0; 20];
+            bytes[..8].copy_from_slice(&(count as u64).to_be_bytes());
+            JobId(Oid::from_sha1(bytes))
+        };
+        for count in 0..=JOBS_MAX {
+            all.hear_of(node(1), job(count), JobCopy::default(), UnixMs(count as u64));
+        }
+        let kept = [0, 1, JOBS_MAX].map(|count| all.said_of(node(1), job(count)).is_some());
+        assert_eq!(kept, [false, true, true]);
+    }
+
+    /// A peer that asks again and again causes one fetch in a while, and holds up no other.
+    #[test]
+    fn fetches_for_questions_are_rare() {
+        let (all, now) = (Whereabouts::default(), Instant::now());
+        let may = |of, after| all.may_fetch(node(of), ledger(1), now + after);
+        assert!(may(1, Duration::ZERO) && !may(1, FETCH_PAUSE / 2) && may(2, Duration::ZERO) && may(1, FETCH_PAUSE));
+    }
+}
