@@ -10,6 +10,7 @@ mod alone;
 mod badinput;
 
 mod demo;
+mod explain;
 mod lease;
 mod outage;
 mod pair;

@@ -6,6 +6,7 @@
 pub mod args;
 pub(crate) mod client;
 pub(crate) mod exit;
+mod explain;
 pub(crate) mod follow;
 pub(crate) mod jobs;
 mod local;

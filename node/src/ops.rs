@@ -4,10 +4,12 @@
 mod audit;
 mod candidates;
 pub mod error;
+mod explain;
 pub mod health;
 pub mod jobs;
 pub mod logs;
 pub mod peers;
+mod reach;
 pub mod runs;
 pub mod stream;
 pub mod submit;

@@ -114,6 +114,8 @@ const JOBS: &[Row] = &[
     row(&["run", "--env", "LARGE=VALUE", "--", "true"], 65, "too_large", &["at most 65536", "--input"]),
     row(&["job", "show", "0123"], 66, "not_found", &["no job '0123'", "rhizome job list"]),
     row(&["job", "logs", "0123"], 66, "not_found", &["no job '0123'"]),
+    row(&["job", "explain", "0123"], 66, "not_found", &["no job '0123'", "rhizome job list"]),
+    row(&["job", "explain", "../x"], 66, "not_found", &["no job '../x'", "rhizome job list"]),
     row(&["job", "cancel", "../x"], 66, "not_found", &["no job '../x'"]),
     row(&["job", "list", "--cursor", "odd"], 64, "bad_request", &["'odd' is no cursor"]),
     row(&["peers", "grant", "nobody", "run"], 66, "not_found", &["no peer 'nobody'"]),
@@ -161,6 +163,7 @@ const TYPED: &[Row] = &[
     row(&["status"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
     row(&["run", "--", "true"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
     row(&["job", "list"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
+    row(&["job", "explain", "abc"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
     row(&["join", "https://example.org"], 64, "bad_request", &["is no pairing link", "rhizome invite"]),
     row(&["join", "rhizome://pair/1/AAAA"], 64, "bad_request", &["is no pairing link", "rhizome invite"]),
 ];
@@ -188,4 +191,24 @@ fn names_a_program_that_does_not_exist() {
     assert_eq!(job["runOutcome"]["type"], "couldNotStart", "{job}");
     assert_eq!(job["exitCode"], 125, "{job}");
     assert!(job["reason"].as_str().unwrap().contains("'frobnicate' was not found"), "{job}");
+}
+
+/// The beginning of an id that fits several jobs names them, whatever is asked of it.
+#[test]
+fn refuses_an_id_that_fits_several_jobs() {
+    let machine = Machine::start("alpha");
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    // there are sixteen digits to begin with
+    let (digit, pair) = (0..17)
+        .find_map(|_| {
+            let id = machine.run(&["run", "--detach", "--", "true"]).ok().trim().to_owned();
+            let before = first.insert(id[..1].to_owned(), id.clone())?;
+            Some((id[..1].to_owned(), [before, id]))
+        })
+        .unwrap();
+    let (quoted, replace) = (format!("'{digit}'"), BTreeMap::from([("DIGIT", digit)]));
+    let words = [quoted, pair[0].clone(), pair[1].clone(), "give more digits".into()].map(|word| &*word.leak());
+    for typed in [&["job", "explain", "DIGIT"][..], &["job", "show", "DIGIT"]] {
+        refused(&machine, &Row { typed, exit: 64, code: "ambiguous", words: words.to_vec().leak() }, &replace);
+    }
 }

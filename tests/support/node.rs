@@ -136,6 +136,17 @@ impl Node {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
+    /// Waits until `rhizome --json` prints what is wanted; fails with what it prints instead.
+    #[track_caller]
+    pub fn says(&self, what: &str, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut said = Value::Null;
+        let found = wait::poll(wait::LIMIT, || {
+            said = self.json(arguments);
+            wanted(&said).then(|| said.clone())
+        });
+        found.unwrap_or_else(|| panic!("{} never said that {what}: {said:#}", self.alias))
+    }
+
     /// Submits without following, and returns the job's id.
     #[track_caller]
     pub fn submit(&self, arguments: &[&str]) -> String {

@@ -17,7 +17,7 @@ use super::client::{Client, empty, problem, segment};
 use super::exit::Failure;
 use super::follow::{self, Sink, Status};
 use super::output::Format;
-use super::{run, show};
+use super::{explain, run, show};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{Artifact, Artifacts, CancelRequest, Evict, Explain, JobSummary, JobView, LogPiece, Page};
 
@@ -35,7 +35,7 @@ pub async fn job(client: &Client, verb: JobVerb, format: Format) -> Result<u8, F
         }
         JobVerb::Explain(job) => {
             let explained: Explain = client.get(&format!("/v1/jobs/{}/explain", segment(&job.id))).await?;
-            format.print(&explained, show::explain)?;
+            format.print(&explained, explain::explain)?;
         }
         JobVerb::Logs(options) => logs(client, &options, format).await?,
         JobVerb::Cancel(CancelOptions { id, reason }) => {

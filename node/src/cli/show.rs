@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 
 use cobs::job::state::Status;
-use scheduler::place::Verdict;
 use serde::Serialize;
 
 use super::output::{plain, table};
 use super::quantity::{show_bytes, show_ms};
 use crate::ops::types::{
-    Artifacts, AuditEntry, ConfigValue, Explain, Health, Invitation, JobSummary, JobView, Joined, Page, Peer,
-    PeerGrant, Removed, TokenCreated, TokenInfo,
+    Artifacts, AuditEntry, ConfigValue, Health, Invitation, JobSummary, JobView, Joined, Page, Peer, PeerGrant,
+    Removed, TokenCreated, TokenInfo,
 };
 
 /// Digits of a job's id in a list; enough to name it.
-const ID_DIGITS: usize = 12;
+pub const ID_DIGITS: usize = 12;
 /// Most characters of a title in a list.
 const TITLE_CHARS_MAX: usize = 60;
 
@@ -84,33 +83,6 @@ pub fn job(view: &JobView) -> String {
 fn lines(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
-}
-
-/// Who could run a job, and why or why not.
-pub fn explain(explained: &Explain) -> String {
-    let mut text = format!("{}\n", plain(&explained.waits_for));
-    for node in &explained.nodes {
-        let verdict = match &node.verdict {
-            None => String::from("its capacity is unknown"),
-            Some(Verdict::Busy { reason }) => format!("busy: {reason}"),
-            Some(Verdict::Infeasible { reasons }) => format!("cannot: {}", reasons.join("; ")),
-            Some(Verdict::Feasible { score, parts }) => {
-                let parts = parts.iter().map(|part| format!("{} {} ({})", part.name, part.score, part.reason));
-                format!("can, score {score}: {}", parts.collect::<Vec<_>>().join("; "))
-            }
-        };
-        let token = node.token.map(|token| format!(", holds token {token}")).unwrap_or_default();
-        let bid = node.bid.map(|score| format!(", bid {score}")).unwrap_or_default();
-        text.push_str(&plain(&format!("{}{token}{bid}: {verdict}", node.alias)));
-        text.push('\n');
-    }
-    for (reason, count) in &explained.ignored {
-        text.push_str(&format!("{count} operations mean nothing: {}\n", plain(reason)));
-    }
-    for alarm in &explained.alarms {
-        text.push_str(&format!("alarm: {}\n", plain(alarm)));
-    }
-    text
 }
 
 /// The files that a job left.

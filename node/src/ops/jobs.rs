@@ -9,15 +9,14 @@ use tokio_util::io::ReaderStream;
 
 use cobs::adapter::writer::{Draft, Urgency};
 use cobs::digest::Blob;
-use cobs::id::{JobId, NodeId, RepoId, Seq};
+use cobs::id::{JobId, RepoId, Seq};
 use cobs::job::action::{Action, Cancel, REASON_BYTES_MAX};
 use cobs::job::outcome::{RunOutcome, Settlement};
 use cobs::job::spec::{Privacy, Work};
 use cobs::job::state::{Job, Report, Status};
-use scheduler::place;
 
 use super::error::{Code, Error};
-use super::types::{Artifact, Artifacts, CancelRequest, Explain, ExplainNode, JobQuery, JobSummary, JobView};
+use super::types::{Artifact, Artifacts, CancelRequest, JobQuery, JobSummary, JobView};
 use super::{Caller, Scope};
 use crate::clock::rfc3339;
 use crate::collect::{MANIFEST_BYTES_MAX, Most};
@@ -182,42 +181,6 @@ impl Node {
         self.known_job(id).ok_or_else(|| no_job(prefix))
     }
 
-    /// Who could run a job, and why or why not.
-    ///
-    /// # Errors
-    /// When there is no such job.
-    pub async fn explain(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Explain, Error> {
-        caller.require(Scope::ReadJobs)?;
-        let job = self.find(id)?;
-        let sampler = Arc::clone(self);
-        let own = tokio::task::spawn_blocking(move || sampler.capacity()).await;
-        let own = own.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        let verdict = |node: &NodeId| {
-            let capacity =
-                if *node == self.id { Some(own.clone()) } else { self.peer_now(node).map(|now| now.capacity) };
-            capacity.map(|capacity| place::judge(&job.create.spec, &job.create.queue, &capacity))
-        };
-        let nodes = job.create.workers.iter().map(|node| ExplainNode {
-            node: *node,
-            alias: self.alias(node),
-            bid: job.bids.get(node).map(|bid| bid.score),
-            token: job.grants.iter().rev().find(|(_, granted)| granted.node == *node).map(|(token, _)| *token),
-            verdict: verdict(node),
-        });
-        let ignored = job.ignored.iter().map(|(reason, count)| {
-            let word = serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned));
-            (word.unwrap_or_default(), *count)
-        });
-        Ok(Explain {
-            id: job.id,
-            waits_for: self.waits_for(&job),
-            arbiter: job.arbiter().1,
-            nodes: nodes.collect(),
-            ignored: ignored.collect(),
-            alarms: alarms(&job),
-        })
-    }
-
     /// Asks for the end of a job, as its author or a delegate.
     ///
     /// # Errors
@@ -365,7 +328,8 @@ fn exit_code(job: &Job) -> Option<u8> {
     }
 }
 
-fn alarms(job: &Job) -> Vec<String> {
+/// What is odd about a job.
+pub(super) fn alarms(job: &Job) -> Vec<String> {
     let mut alarms: Vec<String> = Vec::new();
     for other in &job.other_settles {
         alarms.push(format!("a second settle in epoch {}: {:?}", other.epoch.0, other.outcome));

@@ -1,5 +1,6 @@
 //! What operations take and give. Wire form of the API; the command line prints the same with `--json`.
 
+mod explain;
 mod node;
 mod stream;
 
@@ -8,13 +9,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use cobs::digest::{Blob, Digest};
-use cobs::id::{JobId, NodeId, RepoId, RunId, Token};
+use cobs::id::{JobId, NodeId, RepoId, RunId};
 use cobs::job::action::GrantKind;
 use cobs::job::outcome::{Outcome, RunOutcome};
 use cobs::job::spec::{Limits, Mode, Requirements, Retry};
 use cobs::job::state::{Job, Status};
-use scheduler::place::Verdict;
 
+pub use self::explain::{Explain, ExplainNode};
 pub use self::node::{
     Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
     LedgerStatus, Peer, PeerChange, Removed, TokenCreate, TokenCreated, TokenInfo,
@@ -272,43 +273,6 @@ pub struct JobQuery {
     /// From the page before.
     #[serde(default)]
     pub cursor: Option<String>,
-}
-
-/// Who could run a job, and why or why not.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explain {
-    /// The job.
-    pub id: JobId,
-    /// Why it stands where it stands.
-    pub waits_for: String,
-    /// Who decides.
-    pub arbiter: NodeId,
-    /// Each worker.
-    pub nodes: Vec<ExplainNode>,
-    /// Operations that mean nothing, by reason.
-    pub ignored: BTreeMap<String, u32>,
-    /// What is odd: second settles, duplicate runs.
-    pub alarms: Vec<String>,
-}
-
-/// One worker in an explanation.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExplainNode {
-    /// The worker.
-    pub node: NodeId,
-    /// What people call it.
-    pub alias: String,
-    /// Its newest bid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bid: Option<u32>,
-    /// Its highest token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<Token>,
-    /// What this node makes of its last known capacity; none when it is unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
 }
 
 /// One run of this node.

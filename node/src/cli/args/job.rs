@@ -26,7 +26,7 @@ pub enum JobVerb {
     Logs(LogsOptions),
     /// Ask for the end of a job
     Cancel(CancelOptions),
-    /// Say who could run a job, and why or why not
+    /// Say which nodes could run a job, and why or why not
     Explain(JobId),
     /// List the files that a job left, or fetch some
     Artifacts(ArtifactsOptions),
