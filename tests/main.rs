@@ -18,3 +18,4 @@ mod rad;
 mod removal;
 mod support;
 mod tidy;
+mod why;

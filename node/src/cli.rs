@@ -17,6 +17,7 @@ mod run;
 mod show;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -126,6 +127,7 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Demo(options) => return demo::run(options.repo, options.command, format).await,
         Verb::Run(options) => return run::run(&client, *options, format).await,
         Verb::Job { verb } => return jobs::job(&client, verb, format).await,
+        Verb::Why { id } => why::why(&client, id.as_deref(), format).await?,
         Verb::Status => format.print(&client.get::<Health>("/health").await?, show::health)?,
         Verb::Invite(options) => invite(&client, options, format).await?,
         Verb::Join(options) => join(&client, place, options, format).await?,

@@ -16,6 +16,7 @@ pub mod submit;
 pub mod tokens;
 pub mod types;
 pub mod upload;
+mod why;
 
 use std::collections::BTreeSet;
 

@@ -85,6 +85,11 @@ fn answers_wrong_requests_with_problems() {
         (&["GET /v1/jobs?odd=1 HTTP/1.1", &write], b"", (400, "bad_request", &["unknown field `odd`"])),
         (&["GET /v1/jobs?cursor=odd HTTP/1.1", &write], b"", (400, "bad_request", &["'odd' is no cursor"])),
         (&["GET /v1/jobs/zz/explain HTTP/1.1", &write], b"", (404, "not_found", &["no job 'zz'", "rhizome job list"])),
+        (
+            &["GET /v1/jobs/zz/replication HTTP/1.1", &write],
+            b"",
+            (404, "not_found", &["no job 'zz'", "rhizome job list"]),
+        ),
         (&["GET /v1/jobs/zz/logs?offset=-1 HTTP/1.1", &write], b"", (400, "bad_request", &["offset"])),
         (
             &[SUBMIT, JSON, &write, "idempotency-key: a b"],

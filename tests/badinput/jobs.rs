@@ -116,6 +116,9 @@ const JOBS: &[Row] = &[
     row(&["job", "logs", "0123"], 66, "not_found", &["no job '0123'"]),
     row(&["job", "explain", "0123"], 66, "not_found", &["no job '0123'", "rhizome job list"]),
     row(&["job", "explain", "../x"], 66, "not_found", &["no job '../x'", "rhizome job list"]),
+    row(&["why", "0123"], 66, "not_found", &["no job '0123'", "rhizome job list"]),
+    row(&["why", "../x"], 66, "not_found", &["no job '../x'", "rhizome job list"]),
+    row(&["why", "0123456789abcdef0123456789abcdef01234567"], 66, "not_found", &["no job '0123456789abcdef"]),
     row(&["job", "cancel", "../x"], 66, "not_found", &["no job '../x'"]),
     row(&["job", "list", "--cursor", "odd"], 64, "bad_request", &["'odd' is no cursor"]),
     row(&["peers", "grant", "nobody", "run"], 66, "not_found", &["no peer 'nobody'"]),
@@ -163,7 +166,10 @@ const TYPED: &[Row] = &[
     row(&["status"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
     row(&["run", "--", "true"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
     row(&["job", "list"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
+    row(&["why"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
+    row(&["why", "abc"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
     row(&["job", "explain", "abc"], 69, "no_daemon", &["no daemon answers at", "rhizome up"]),
+    row(&["why", "abc", "def"], 64, "bad_request", &["unexpected argument 'def'", "rhizome why --help"]),
     row(&["join", "https://example.org"], 64, "bad_request", &["is no pairing link", "rhizome invite"]),
     row(&["join", "rhizome://pair/1/AAAA"], 64, "bad_request", &["is no pairing link", "rhizome invite"]),
 ];
@@ -208,7 +214,7 @@ fn refuses_an_id_that_fits_several_jobs() {
         .unwrap();
     let (quoted, replace) = (format!("'{digit}'"), BTreeMap::from([("DIGIT", digit)]));
     let words = [quoted, pair[0].clone(), pair[1].clone(), "give more digits".into()].map(|word| &*word.leak());
-    for typed in [&["job", "explain", "DIGIT"][..], &["job", "show", "DIGIT"]] {
+    for typed in [&["why", "DIGIT"][..], &["job", "explain", "DIGIT"], &["job", "show", "DIGIT"]] {
         refused(&machine, &Row { typed, exit: 64, code: "ambiguous", words: words.to_vec().leak() }, &replace);
     }
 }

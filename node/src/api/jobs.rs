@@ -18,7 +18,9 @@ use super::settings::IDEMPOTENCY_KEY_BYTES_MAX;
 use super::{Call, Routes};
 use crate::ops::Follow;
 use crate::ops::error::{Code, Error};
-use crate::ops::types::{CancelRequest, Evict, Explain, JobQuery, JobSummary, JobView, LogPiece, Submit};
+use crate::ops::types::{
+    CancelRequest, Evict, Explain, JobQuery, JobReplication, JobSummary, JobView, LogPiece, PendingChanges, Submit,
+};
 
 /// Names a submit, so that a second one with the same name is the same.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -32,6 +34,8 @@ pub fn routes<N: Operations>() -> Routes<N> {
         .on(Method::GET, "/v1/jobs", list)
         .on(Method::GET, "/v1/jobs/{id}", show)
         .on(Method::GET, "/v1/jobs/{id}/explain", explain)
+        .on(Method::GET, "/v1/jobs/{id}/replication", replication)
+        .on(Method::GET, "/v1/replication", pending)
         .on(Method::POST, "/v1/jobs/{id}/cancel", cancel)
         .on(Method::GET, "/v1/jobs/{id}/logs", logs)
 }
@@ -82,6 +86,14 @@ async fn show<N: Operations>(call: Call<N>, Path(id): Path<String>) -> Result<Js
 
 async fn explain<N: Operations>(call: Call<N>, Path(id): Path<String>) -> Result<Json<Explain>, Problem> {
     Ok(Json(call.node().explain(&call.caller, &id).await?))
+}
+
+async fn replication<N: Operations>(call: Call<N>, Path(id): Path<String>) -> Result<Json<JobReplication>, Problem> {
+    Ok(Json(call.node().job_replication(&call.caller, &id).await?))
+}
+
+async fn pending<N: Operations>(call: Call<N>) -> Result<Json<PendingChanges>, Problem> {
+    Ok(Json(call.node().pending(&call.caller).await?))
 }
 
 async fn cancel<N: Operations>(

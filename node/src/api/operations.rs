@@ -12,8 +12,8 @@ use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::types::{
     Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
-    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, Pod, Removed, StreamMessage,
-    Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
+    Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PendingChanges,
+    Pod, Removed, StreamMessage, Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Ended as _, Follow, Kind, Record};
 
@@ -48,6 +48,10 @@ macro_rules! each_operation {
             job(id: &str) -> Result<JobView, Error>;
             /// Who could run it, and why or why not.
             explain(id: &str) -> Result<Explain, Error>;
+            /// Where its objects are.
+            job_replication(id: &str) -> Result<JobReplication, Error>;
+            /// What this node has written and not every peer has seen.
+            pending() -> Result<PendingChanges, Error>;
             /// Asks for the end of a job.
             cancel(id: &str, request: CancelRequest) -> Result<JobView, Error>
                 => |job| job.summary.id.to_string();

@@ -78,6 +78,12 @@ pub enum Verb {
         #[command(subcommand)]
         verb: JobVerb,
     },
+    /// Say where a change is: announced to, fetched and seen by each peer, or why not
+    Why {
+        /// The job's id, or the beginning of it; without, all of this node's changes that a peer has not seen
+        #[arg(value_name = "JOB")]
+        id: Option<String>,
+    },
     /// Make, list and revoke tokens for the HTTP API
     Token {
         /// What to do.

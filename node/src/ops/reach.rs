@@ -25,6 +25,11 @@ impl Node {
         Some(self.away(Way::Link, peer, trouble))
     }
 
+    /// Since when the Radicle nodes are not connected; none when they are.
+    pub(super) fn unreplicated(&self, peer: NodeId) -> Option<Away> {
+        (!self.replication.is_connected(peer)).then(|| self.away(Way::Radicle, peer, None))
+    }
+
     fn away(&self, way: Way, peer: NodeId, trouble: Option<String>) -> Away {
         match self.whereabouts.away(way, peer) {
             Some(away) => Away { reason: trouble.unwrap_or(away.reason), ..away },

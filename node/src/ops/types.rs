@@ -3,6 +3,7 @@
 mod explain;
 mod node;
 mod stream;
+mod why;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,10 @@ pub use self::node::{
     LedgerStatus, Peer, PeerChange, Removed, TokenCreate, TokenCreated, TokenInfo,
 };
 pub use self::stream::{LogPiece, StreamKind, StreamMessage, StreamStatus};
+pub use self::why::{
+    Change, ChangeKind, JobReplication, ObjectKind, ObjectReplication, OperationName, PeerCopy, PendingChanges,
+    PendingLedger, PendingPeer, Step,
+};
 pub use crate::store::peers::Grant as PeerGrant;
 
 /// A job to be submitted.

@@ -3,6 +3,8 @@
 //! What a job does stands in its command: `say WORD`, `exit CODE`, `wait` (until it is cancelled), `flood` (without
 //! end), `lose` (its log), `panic`.
 
+mod why;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};

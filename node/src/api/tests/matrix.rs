@@ -30,6 +30,8 @@ const ROWS: &[(Method, &str, For, &str)] = &[
     (Method::GET, "/v1/jobs", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}/explain", For::Readers, ""),
+    (Method::GET, "/v1/jobs/{id}/replication", For::Readers, ""),
+    (Method::GET, "/v1/replication", For::Readers, ""),
     (Method::POST, "/v1/jobs/{id}/cancel", For::Writers, ""),
     (Method::GET, "/v1/jobs/{id}/logs", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}/artifacts", For::Readers, ""),
