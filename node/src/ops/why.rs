@@ -16,7 +16,7 @@ use cobs::job::history::Content;
 use cobs::job::state::Job;
 
 use self::facts::{Ledger, blocking};
-use self::reason::{Evidence, Steps};
+use self::reason::{Evidence, Steps, There};
 use super::error::{Code, Error};
 use super::types::{JobReplication, ObjectKind, ObjectReplication, OperationName, PeerCopy, Step};
 use super::{Caller, Scope};
@@ -42,7 +42,18 @@ struct Asked {
     job: Arc<Job>,
     rid: RepoId,
     ledger: Ledger,
-    told: BTreeMap<NodeId, Told>,
+    /// How this node stands to each other one, with what that one said.
+    there: BTreeMap<NodeId, There>,
+}
+
+impl Asked {
+    /// What a peer said of the job just now.
+    fn copy_at(&self, peer: NodeId) -> Option<&JobCopy> {
+        match &self.there.get(&peer)?.told {
+            Some(Told::Answer(answer)) => answer.job.as_ref(),
+            Some(Told::Refused(_) | Told::Silent(_)) | None => None,
+        }
+    }
 }
 
 impl Node {
@@ -62,8 +73,10 @@ impl Node {
         blocking(self, move |node| {
             // an answer may have come of what was written meanwhile
             let ledger = Ledger::look(node, rid)?;
-            let asked = Asked { job, rid, ledger, told };
-            let mut objects = operations(node, &asked, &peers)?;
+            let stands = |peer: &NodeId| (*peer, ledger.there(node, *peer, told.get(peer).cloned()));
+            let there = peers.iter().map(stands).collect();
+            let asked = Asked { job, rid, ledger, there };
+            let mut objects = operations(node, &asked)?;
             objects.extend(parts::parts(node, &asked));
             Ok(JobReplication { id: asked.job.id, ledger: rid, at: rfc3339(unix_now()), objects })
         })
@@ -84,7 +97,7 @@ fn concerned(node: &Node, ledger: &Ledger, named: &BTreeSet<NodeId>) -> BTreeSet
     all
 }
 
-fn operations(node: &Arc<Node>, asked: &Asked, peers: &BTreeSet<NodeId>) -> Result<Vec<ObjectReplication>, Error> {
+fn operations(node: &Arc<Node>, asked: &Asked) -> Result<Vec<ObjectReplication>, Error> {
     let open = OpenLedger::open(&node.home(), asked.rid).map_err(|error| storage(&error))?;
     let (read, _) = open.read(asked.job.id).map_err(|error| storage(&error))?;
     let mut objects = Vec::new();
@@ -93,8 +106,8 @@ fn operations(node: &Arc<Node>, asked: &Asked, peers: &BTreeSet<NodeId>) -> Resu
         let announced = asked.ledger.synced.get(&node.id).filter(|_| own);
         let announced = announced.filter(|line| brought(asked, &open, line.at, &written.tips));
         let mut copies = Vec::new();
-        for peer in peers {
-            copies.push(operations_at(node, asked, &open, &written, *peer, announced.is_some()));
+        for (peer, there) in &asked.there {
+            copies.push(operations_at(node, asked, &open, &written, (*peer, there), announced.is_some()));
         }
         objects.push(ObjectReplication {
             kind: ObjectKind::Operations,
@@ -153,17 +166,16 @@ fn operations_at(
     asked: &Asked,
     open: &OpenLedger,
     written: &Written,
-    peer: NodeId,
+    (peer, there): (NodeId, &There),
     announced: bool,
 ) -> PeerCopy {
     let evidence = evidence(node, asked, open, written, peer);
-    let there = asked.ledger.there(node, peer, asked.told.get(&peer).cloned());
     let mut steps = reason::steps(Step::NotNeeded, &evidence);
     if written.author == node.id {
         let told = steps.fetched == Step::Yes || (announced && there.member && there.unreplicated.is_none());
         steps.announced = if told { Step::Yes } else { Step::No };
     }
-    let why_not = reason::why_not(&asked.ledger.here, &there, written.signed, &steps);
+    let why_not = reason::why_not(&asked.ledger.here, there, written.signed, &steps);
     peer_copy(node, peer, &steps, why_not)
 }
 
@@ -182,9 +194,7 @@ fn evidence(node: &Node, asked: &Asked, open: &OpenLedger, written: &Written, pe
         Evidence { at, fetched, seen: if seen { Step::Yes } else { Step::No } }
     };
     let mut all = Vec::new();
-    if let Some(Told::Answer(answer)) = asked.told.get(&peer)
-        && let Some(copy) = &answer.job
-    {
+    if let Some(copy) = asked.copy_at(peer) {
         all.push(of_copy(None, copy));
     } else if let Some((at, copy)) = node.whereabouts.said_of(peer, asked.job.id) {
         all.push(of_copy(Some(at), &copy));

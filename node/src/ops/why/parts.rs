@@ -33,7 +33,7 @@ pub fn parts(node: &Arc<Node>, asked: &Asked) -> Vec<ObjectReplication> {
             tips: Vec::new(),
             here: here.contains(&part),
             signed: None,
-            peers: peers.map(|peer| part_at(node, asked, &part, peer, announced_at.is_some())).collect(),
+            peers: peers.filter_map(|peer| part_at(node, asked, &part, peer, announced_at.is_some())).collect(),
             announced_at: announced_at.map(rfc3339),
         }
     })
@@ -80,8 +80,8 @@ fn source_announced(node: &Arc<Node>, job: &Job) -> Option<UnixMs> {
     book.get(&node.id).filter(|line| line.at == head).map(|line| UnixMs(line.since_ms))
 }
 
-fn part_at(node: &Arc<Node>, asked: &Asked, part: &Part, peer: NodeId, announced: bool) -> PeerCopy {
-    let told = asked.told.get(&peer);
+fn part_at(node: &Arc<Node>, asked: &Asked, part: &Part, peer: NodeId, announced: bool) -> Option<PeerCopy> {
+    let there = asked.there.get(&peer)?;
     let evidence = |at, copy: &copies::JobCopy| {
         let fetched = match (copy.parts.contains(part), &copy.refuses) {
             (true, _) => Step::Yes,
@@ -91,23 +91,20 @@ fn part_at(node: &Arc<Node>, asked: &Asked, part: &Part, peer: NodeId, announced
         Evidence { at, fetched, seen: Step::NotNeeded }
     };
     let mut all = Vec::new();
-    if let Some(Told::Answer(answer)) = told
-        && let Some(copy) = &answer.job
-    {
+    if let Some(copy) = asked.copy_at(peer) {
         all.push(evidence(None, copy));
     } else if let Some((at, copy)) = node.whereabouts.said_of(peer, asked.job.id) {
         all.push(evidence(Some(at), &copy));
     }
     let mut steps = reason::steps(Step::NotNeeded, &all);
     steps.seen = Step::NotNeeded;
-    let there = asked.ledger.there(node, peer, told.cloned());
     if *part == Part::Source && asked.job.author == node.id {
         let told = announced && there.unreplicated.is_none();
         steps.announced = if told || steps.fetched == Step::Yes { Step::Yes } else { Step::No };
     }
     let readers = readers(node, &asked.job, part);
-    let missing = (steps.fetched != Step::Yes).then(|| why_missing(&asked.job, part, peer, &there, readers.as_ref()));
-    peer_copy(node, peer, &steps, missing)
+    let missing = (steps.fetched != Step::Yes).then(|| why_missing(&asked.job, part, peer, there, readers.as_ref()));
+    Some(peer_copy(node, peer, &steps, missing))
 }
 
 /// Who may read the repository of a job's source, where not everyone may.
