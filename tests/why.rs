@@ -42,7 +42,7 @@ fn jobs_of(changes: &Value) -> Vec<String> {
 /// had seen before stays seen.
 #[test]
 fn a_change_is_pending_until_the_peer_is_back() {
-    let ann = Node::start("ann");
+    let mut ann = Node::start("ann");
     let mut bob = Node::join("bob", &[], &ann, "submit,run");
     let (ann_id, bob_id) = (ann.id(), bob.id());
     let before = ann.submit(&["--on", "bob", "--", "echo", "hello"]);
@@ -75,8 +75,14 @@ fn a_change_is_pending_until_the_peer_is_back() {
         "{told}"
     );
     let told = ann.cli(&["why"]).ok();
-    assert!(told.contains("1 change of this node was seen by no peer yet"), "{told}");
+    assert!(told.contains("no peer has seen 1 change\n"), "{told}");
     assert!(told.contains("bob has not seen 1 change (not linked since"), "{told}");
+    // the next life of ann's daemon knows as much
+    ann.down();
+    ann.up();
+    assert_eq!(pending(&ann, "bob").0, only);
+    let copy = at(&ann.json(&["why", &before]), "operations", &ann_id, "bob");
+    assert_eq!((steps(&copy)[1..].to_vec(), copy["asOf"].is_string()), (vec!["yes", "yes"], true), "{copy:#}");
 
     bob.up();
     let said = ann.says("bob has seen it", &["why", &own], all);
@@ -185,4 +191,55 @@ fn a_peer_says_itself_why_it_has_not() {
         of_ann(said, "bob")["whyNot"].as_str().is_some_and(|why| why.starts_with("its fetch failed: "))
     });
     assert_eq!(steps(&of_ann(&said, "bob")), ["yes", "no", "no"], "{said:#}");
+}
+
+/// What a job has besides its operations: the commit and the input go to the worker that runs it, the log and the files
+/// come home; a worker that was not granted it does not fetch them.
+#[test]
+fn the_parts_of_a_job_are_where_they_are_needed() {
+    let ann = Node::start("ann");
+    let bob = Node::join("bob", &[], &ann, "submit,run");
+    let _carol = Node::join("carol", &[], &ann, "submit,run");
+    let (ann_id, bob_id) = (ann.id(), bob.id());
+    let source = ann.home.join("source");
+    repository::create(&ann.home, &source, &[("greeting", "hello\n")]);
+    let input = ann.home.join("input");
+    std::fs::write(&input, "given\n").unwrap();
+    let files = ["--repo", source.to_str().unwrap(), "--publish", "--input", input.to_str().unwrap()];
+    let script = "mkdir out; cat greeting input > out/both; exec sleep $0";
+    let run = |on: &str, time: &str| {
+        let what = ["--on", on, "--artifact", "out/*", "--", "sh", "-c", script, time];
+        ann.submit(&[&files[..], &what[..]].concat())
+    };
+    let id = run("bob", "600");
+    bob.running(&id);
+    let said = ann.json(&["why", &id]);
+    let has = |kind: &str| steps(&at(&said, kind, &ann_id, "bob"))[1].to_owned();
+    assert_eq!((has("source"), has("input")), ("yes".into(), "yes".into()), "{said:#}");
+    assert_eq!(at(&said, "source", &ann_id, "bob")["announced"], "yes", "{said:#}");
+    assert_eq!(at(&said, "source", &ann_id, "carol"), Value::Null, "carol may not run it: {said:#}");
+    ann.cli(&["job", "cancel", &id]).ok();
+    ann.settled(&id);
+
+    let id = run("bob", "0");
+    let job = ann.settled(&id);
+    assert_eq!(job["outcome"], "succeeded", "{job:#}");
+    let home = |said: &Value, kind: &str| {
+        let objects = said["objects"].as_array().unwrap();
+        objects
+            .iter()
+            .any(|object| object["kind"] == kind && object["author"] == bob_id.as_str() && object["here"] == true)
+    };
+    let said = ann.says("what it left is home", &["why", &id], |said| home(said, "log") && home(said, "artifacts"));
+    for kind in ["log", "artifacts"] {
+        assert_eq!(steps(&at(&said, kind, &bob_id, "bob")), ["notNeeded", "yes", "notNeeded"], "{said:#}");
+    }
+    ann.says("carol has seen it all", &["why", &id], |said| {
+        steps(&at(said, "operations", &ann_id, "carol")) == ["yes"; 3]
+            && steps(&at(said, "operations", &bob_id, "carol"))[1..] == ["yes", "yes"]
+    });
+    // the same from the side of him who ran it
+    let said =
+        bob.says("ann has it all", &["why", &id], |said| steps(&at(said, "operations", &bob_id, "ann")) == ["yes"; 3]);
+    assert_eq!(steps(&at(&said, "artifacts", &bob_id, "ann"))[1], "yes", "{said:#}");
 }

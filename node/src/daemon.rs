@@ -36,6 +36,7 @@ use crate::runs::{Runs, chain};
 use crate::store::StoreError;
 use crate::store::state::State;
 use crate::store::view::{Opened, View};
+use crate::whereabouts::Whereabouts;
 
 /// How long answers under way may take when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -138,6 +139,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let id = radicle.public_key;
     let (replication, events) = Replication::start(radicle, options).map_err(|error| replication_error(&error))?;
     announcer.set(replication.clone()).ok();
+    let whereabouts = Whereabouts::load(&files.whereabouts());
     let node = Arc::new(Node {
         id,
         own_alias,
@@ -165,7 +167,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         authorized: Arc::new(RwLock::new(BTreeMap::new())),
         promised: Arc::default(),
         peers_now: Mutex::new(BTreeMap::new()),
-        whereabouts: Default::default(),
+        whereabouts,
         collecting: Mutex::new(BTreeSet::new()),
         to_collect: Mutex::new(BTreeMap::new()),
         settled_sources: Mutex::new(BTreeSet::new()),

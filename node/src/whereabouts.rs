@@ -1,11 +1,14 @@
 //! How far each node is with each ledger: how far this one has read its peers, what they said of themselves, and since
-//! when one is away. It is of this life of the daemon; what outlives it is in Radicle's own book.
+//! when one is away. What they said of whole ledgers outlives the daemon in a small file, which may be lost.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cobs::id::{JobId, NodeId, Oid, RepoId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::peering::copies::JobCopy;
@@ -39,7 +42,7 @@ pub struct Away {
 }
 
 /// What a peer said of this node's references in a ledger.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Said {
     /// When it said so last.
     pub at: UnixMs,
@@ -49,9 +52,19 @@ pub struct Said {
     pub read: Option<Oid>,
 }
 
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    peer: NodeId,
+    ledger: RepoId,
+    said: Said,
+}
+
 /// See the module.
 pub struct Whereabouts {
     known: Mutex<Known>,
+    /// Of one writer at a time.
+    file: Mutex<()>,
     /// Places to answer questions in.
     pub answers: Semaphore,
 }
@@ -67,11 +80,37 @@ struct Known {
 
 impl Default for Whereabouts {
     fn default() -> Self {
-        Self { known: Mutex::default(), answers: Semaphore::new(ANSWERS_AT_ONCE) }
+        Self { known: Mutex::default(), file: Mutex::default(), answers: Semaphore::new(ANSWERS_AT_ONCE) }
     }
 }
 
 impl Whereabouts {
+    /// With what peers said in an earlier life of the daemon.
+    pub fn load(file: &Path) -> Self {
+        let all = Self::default();
+        let lines = std::fs::read(file).ok().map(|bytes| serde_json::from_slice::<Vec<Line>>(&bytes));
+        match lines {
+            Some(Ok(lines)) => lines.into_iter().for_each(|line| all.hear(line.peer, line.ledger, line.said)),
+            Some(Err(error)) => tracing::warn!(%error, "what peers said last is forgotten"),
+            None => {}
+        }
+        all
+    }
+
+    /// Writes down what peers said, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, file: &Path) -> io::Result<()> {
+        let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.lock().said.clone();
+        let line = |((peer, ledger), said)| Line { peer, ledger, said };
+        let lines: Vec<Line> = said.into_iter().map(line).collect();
+        let beside = file.with_extension("part");
+        std::fs::write(&beside, serde_json::to_vec(&lines)?)?;
+        std::fs::rename(beside, file)
+    }
+
     /// A peer is there again.
     pub fn came(&self, way: Way, peer: NodeId) {
         self.lock().away.remove(&(way, peer));
@@ -185,6 +224,20 @@ mod tests {
         }
         let kept = (0..=255).filter(|place| all.said(node(2), ledger(*place)).is_some()).count();
         assert_eq!(kept, LEDGERS_MAX);
+    }
+
+    /// The next life of the daemon knows what was said in this one; a damaged file is as none.
+    #[test]
+    fn what_was_said_outlives_the_daemon() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("whereabouts.json");
+        let all = Whereabouts::load(&file);
+        let said = Said { at: UnixMs(1), held: Some(oid(1)), read: None };
+        all.hear(node(1), ledger(1), said);
+        all.save(&file).unwrap();
+        assert_eq!(Whereabouts::load(&file).said(node(1), ledger(1)), Some(said));
+        std::fs::write(&file, "[{").unwrap();
+        assert_eq!(Whereabouts::load(&file).said(node(1), ledger(1)), None);
     }
 
     /// Answers about jobs are bounded, and the oldest goes first.

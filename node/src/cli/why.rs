@@ -97,11 +97,11 @@ fn in_ledger(pending: &PendingLedger) -> String {
     let announced = pending.announced_at.as_deref().map(|at| format!(", announced {at}"));
     let mut text = format!("ledger {}{}\n", pending.ledger, announced.unwrap_or_default());
     let unseen = pending.unseen.len() + pending.unseen_more;
+    let verb = if knows(&pending.unseen) { "has seen" } else { "is known to have seen" };
     text.push_str(&match (pending.peers.is_empty(), unseen) {
         (true, _) => String::from("no other node belongs to it\n"),
         (false, 0) => String::from("every change of this node was seen by a peer\n"),
-        (false, 1) => String::from("1 change of this node was seen by no peer yet\n"),
-        (false, count) => format!("{count} changes of this node were seen by no peer yet\n"),
+        (false, count) => format!("no peer {verb} {}\n", counted(count)),
     });
     for peer in &pending.peers {
         text.push_str(&at_peer(peer));
@@ -117,8 +117,8 @@ fn at_peer(peer: &PendingPeer) -> String {
     let mut text = match (count, &peer.why_not) {
         (0, None) => format!("\n{alias} has seen everything{why}\n"),
         (0, Some(_)) => format!("\n{alias}{why}\n"),
-        (1, _) => format!("\n{alias} has not seen 1 change{why}\n"),
-        (count, _) => format!("\n{alias} has not seen {count} changes{why}\n"),
+        (count, _) if knows(&peer.changes) => format!("\n{alias} has not seen {}{why}\n", counted(count)),
+        (count, _) => format!("\n{alias} is not known to have seen {}{why}\n", counted(count)),
     };
     if !peer.changes.is_empty() {
         let head = ["CHANGE", "SIGNED", "ANNOUNCED", "FETCHED", "SEEN"];
@@ -128,6 +128,15 @@ fn at_peer(peer: &PendingPeer) -> String {
         text.push_str(&format!("and {} more\n", peer.more));
     }
     text
+}
+
+/// Whether it is known of each that it was not seen.
+fn knows(changes: &[Change]) -> bool {
+    changes.iter().all(|change| change.seen == Step::No)
+}
+
+fn counted(changes: usize) -> String {
+    if changes == 1 { String::from("1 change") } else { format!("{changes} changes") }
 }
 
 fn change(change: &Change) -> [String; 5] {

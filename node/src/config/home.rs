@@ -55,6 +55,11 @@ impl Home {
         self.rhizome().join("state.redb")
     }
 
+    /// What peers said last of how far they are; it may be lost.
+    pub fn whereabouts(&self) -> PathBuf {
+        self.rhizome().join("whereabouts.json")
+    }
+
     /// The key and certificate of the direct link.
     pub fn link_key(&self) -> PathBuf {
         self.rhizome().join("link.pem")

@@ -73,6 +73,7 @@ async fn sweeps(node: Arc<Node>) {
             if let Err(error) = worker.view.flush() {
                 tracing::warn!(%error, "view not flushed");
             }
+            worker.keep_whereabouts();
         };
         tokio::task::spawn_blocking(work).await.ok();
     }
@@ -97,6 +98,7 @@ async fn link_events(node: Arc<Node>) {
                 tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerDown { node: peer })).await.ok();
                 let away = Away { since: clock::unix_now(), reason: parting.to_string() };
                 node.whereabouts.left(Way::Link, peer, away);
+                node.block(|node| node.keep_whereabouts());
             }
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
@@ -239,6 +241,12 @@ impl Node {
         }
     }
 
+    fn keep_whereabouts(&self) {
+        if let Err(error) = self.whereabouts.save(&self.files.whereabouts()) {
+            tracing::debug!(%error, "what peers said is not written down");
+        }
+    }
+
     /// Ends what must end with the daemon. Runs go on. Blocks.
     pub fn wind_up(&self) {
         self.claims.stop();
@@ -250,5 +258,6 @@ impl Node {
         if let Err(error) = self.view.flush() {
             tracing::warn!(%error, "view not flushed");
         }
+        self.keep_whereabouts();
     }
 }
