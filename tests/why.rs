@@ -54,6 +54,14 @@ fn a_change_is_pending_until_the_peer_is_back() {
     assert_eq!(steps(&at(&said, "log", &bob_id, "bob")), ["notNeeded", "yes", "notNeeded"], "{said:#}");
     ann.says("nothing is pending", &["why"], |_| pending(&ann, "bob").0.is_empty());
 
+    let announced = |said: &Value| {
+        let objects = said["objects"].as_array().unwrap();
+        let own = objects.iter().find(|object| object["kind"] == "operations" && object["author"] == ann_id.as_str());
+        text(own.unwrap(), "/announcedAt")
+    };
+    let first = announced(&said);
+    assert!(first < text(&said, "/at"), "{said:#}");
+
     bob.down();
     wait::until("the link is down", NOTICED, || (ann.peer("bob")["linked"] == false).then_some(()));
     let own = ann.submit(&["--on", "ann", "--", "true"]);
@@ -77,6 +85,8 @@ fn a_change_is_pending_until_the_peer_is_back() {
     let told = ann.cli(&["why"]).ok();
     assert!(told.contains("no peer has seen 1 change\n"), "{told}");
     assert!(told.contains("bob has not seen 1 change (not linked since"), "{told}");
+    assert_eq!(announced(&ann.json(&["why", &before])), first, "a later announcement took its place");
+
     // the next life of ann's daemon knows as much
     ann.down();
     ann.up();

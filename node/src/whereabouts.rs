@@ -1,7 +1,7 @@
 //! How far each node is with each ledger: how far this one has read its peers, what they said of themselves, and since
 //! when one is away. What they said of whole ledgers outlives the daemon in a small file, which may be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,8 @@ use crate::store::UnixMs;
 pub const JOBS_MAX: usize = 4096;
 /// Ledgers of one peer that are remembered.
 pub const LEDGERS_MAX: usize = 64;
+/// Announcements of one ledger that are remembered; of what an older one told, only that it was told by then is known.
+pub const ANNOUNCED_MAX: usize = 256;
 /// Questions of peers that are answered at once: each looks into the storage.
 const ANSWERS_AT_ONCE: usize = 4;
 /// Between two fetches that one peer's questions about one ledger cause.
@@ -76,6 +78,7 @@ struct Known {
     jobs: BTreeMap<(NodeId, JobId), (UnixMs, JobCopy)>,
     away: BTreeMap<(Way, NodeId), Away>,
     fetched: BTreeMap<(NodeId, RepoId), Instant>,
+    announced: BTreeMap<RepoId, VecDeque<(Oid, UnixMs)>>,
 }
 
 impl Default for Whereabouts {
@@ -169,6 +172,27 @@ impl Whereabouts {
         self.lock().jobs.get(&(peer, job)).cloned()
     }
 
+    /// This node announced its signed references as of a commit; a repetition tells nothing new.
+    pub fn announced(&self, ledger: RepoId, at: Oid, when: UnixMs) {
+        let mut known = self.lock();
+        let all = known.announced.entry(ledger).or_default();
+        if all.back().is_some_and(|(last, _)| *last == at) {
+            return;
+        }
+        all.push_back((at, when));
+        if all.len() > ANNOUNCED_MAX {
+            all.pop_front();
+        }
+    }
+
+    /// When the first announcement was made that brings something: `brings` holds of a commit and all later ones. None
+    /// when no announcement of this life brings it.
+    pub fn first_announced(&self, ledger: RepoId, brings: impl Fn(Oid) -> bool) -> Option<UnixMs> {
+        let mut all = self.lock().announced.get(&ledger).cloned().unwrap_or_default();
+        let all = all.make_contiguous();
+        all.get(all.partition_point(|(at, _)| !brings(*at))).map(|(_, when)| *when)
+    }
+
     /// Whether a peer's question may cause a fetch from it now; then it is taken for caused.
     pub fn may_fetch(&self, peer: NodeId, ledger: RepoId, now: Instant) -> bool {
         let mut known = self.lock();
@@ -254,6 +278,23 @@ mod tests {
         }
         let kept = [0, 1, JOBS_MAX].map(|count| all.said_of(node(1), job(count)).is_some());
         assert_eq!(kept, [false, true, true]);
+    }
+
+    /// A change is told of by the first announcement that brings it, and heartbeats are no new ones.
+    #[test]
+    fn the_first_announcement_counts() {
+        let all = Whereabouts::default();
+        let beats = (0..ANNOUNCED_MAX).map(|beat| (3, 31 + beat as u64));
+        for (at, when) in [(1, 10), (2, 20), (3, 30)].into_iter().chain(beats) {
+            all.announced(ledger(1), oid(at), UnixMs(when));
+        }
+        let first = |from: u8| all.first_announced(ledger(1), |at| at >= oid(from)).map(|when| when.0);
+        assert_eq!([1, 2, 3, 4].map(first), [Some(10), Some(20), Some(30), None]);
+        assert_eq!(all.first_announced(ledger(2), |_| true), None);
+        for more in 0..ANNOUNCED_MAX {
+            all.announced(ledger(1), oid(more as u8 % 2 + 4), UnixMs(100 + more as u64));
+        }
+        assert_eq!(first(1), Some(100), "the oldest ones are forgotten");
     }
 
     /// A peer that asks again and again causes one fetch in a while, and holds up no other.

@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::jobs::storage;
 use crate::replication::{FetchedRef, ReplicationEvent};
+use crate::store::UnixMs;
 use crate::whereabouts::{Away, Way};
 use crate::{clock, peering, runs};
 
@@ -158,6 +159,9 @@ pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<Replication
                     let restarted = node.replication.restart();
                     node.problem("radicle", restarted.err().map(|error| runs::chain(&error)));
                 });
+            }
+            ReplicationEvent::Announced { rid, at, when_ms } => {
+                node.whereabouts.announced(rid, at, UnixMs(when_ms));
             }
             ReplicationEvent::Synced { .. } => {}
         }

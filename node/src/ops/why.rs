@@ -103,8 +103,7 @@ fn operations(node: &Arc<Node>, asked: &Asked) -> Result<Vec<ObjectReplication>,
     let mut objects = Vec::new();
     for written in written(node, asked, &open, &read) {
         let own = written.author == node.id;
-        let announced = asked.ledger.synced.get(&node.id).filter(|_| own);
-        let announced = announced.filter(|line| brought(asked, &open, line.at, &written.tips));
+        let announced = if own { announced(node, asked, &open, &written) } else { None };
         let mut copies = Vec::new();
         for (peer, there) in &asked.there {
             copies.push(operations_at(node, asked, &open, &written, (*peer, there), announced.is_some()));
@@ -117,11 +116,19 @@ fn operations(node: &Arc<Node>, asked: &Asked) -> Result<Vec<ObjectReplication>,
             tips: written.tips.into_iter().collect(),
             here: true,
             signed: own.then_some(written.signed),
-            announced_at: announced.map(|line| rfc3339(UnixMs(line.since_ms))),
+            announced_at: announced.map(rfc3339),
             peers: copies,
         });
     }
     Ok(objects)
+}
+
+/// When this node first announced its operations, as far as it is known: by its own memory, or by Radicle's book, which
+/// knows of the last change alone.
+fn announced(node: &Node, asked: &Asked, open: &OpenLedger, written: &Written) -> Option<UnixMs> {
+    let line = asked.ledger.synced.get(&node.id).filter(|line| brought(asked, open, line.at, &written.tips))?;
+    let first = node.whereabouts.first_announced(asked.rid, |at| brought(asked, open, at, &written.tips));
+    Some(first.unwrap_or(UnixMs(line.since_ms)).min(UnixMs(line.since_ms)))
 }
 
 /// The operations of each author, the job's author first.

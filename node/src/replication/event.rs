@@ -50,6 +50,15 @@ pub enum ReplicationEvent {
         /// What it has.
         at: Oid,
     },
+    /// Our signed references were announced as of `at`; told of each heartbeat too.
+    Announced {
+        /// The repository.
+        rid: RepoId,
+        /// Our signed references' commit.
+        at: Oid,
+        /// When, in milliseconds since 1970.
+        when_ms: u64,
+    },
     /// Our own signed references moved: by us, by `rad` or by `git push`.
     LocalRefsChanged {
         /// The repository.
@@ -112,12 +121,17 @@ impl Outlet {
 }
 
 /// Carries the runtime's events to the daemon until the runtime is stopped.
-pub(super) fn pump(events: Events, outlet: Outlet, stopping: Arc<AtomicBool>) -> Result<(), ReplicationError> {
+pub(super) fn pump(
+    events: Events,
+    us: NodeId,
+    outlet: Outlet,
+    stopping: Arc<AtomicBool>,
+) -> Result<(), ReplicationError> {
     spawn("radicle-events", move || {
         loop {
             match events.recv_timeout(Duration::from_millis(PUMP_IDLE_MS)) {
                 Ok(event) => {
-                    if let Some(event) = translate(event) {
+                    if let Some(event) = translate(event, us) {
                         outlet.send(event);
                     }
                 }
@@ -135,13 +149,16 @@ pub(super) fn pump(events: Events, outlet: Outlet, stopping: Arc<AtomicBool>) ->
     Ok(())
 }
 
-fn translate(event: Event) -> Option<ReplicationEvent> {
+fn translate(event: Event, us: NodeId) -> Option<ReplicationEvent> {
     match event {
         Event::RefsFetched { remote, rid, updated } => {
             let refs = changed(&updated);
             (!refs.is_empty()).then_some(ReplicationEvent::RefsFetched { rid, from: remote, refs })
         }
         Event::RefsSynced { remote, rid, at } => Some(ReplicationEvent::Synced { rid, by: remote, at }),
+        Event::LocalRefsAnnounced { rid, refs, timestamp } if refs.remote == us => {
+            Some(ReplicationEvent::Announced { rid, at: refs.at, when_ms: *timestamp })
+        }
         Event::PeerConnected { nid } => Some(ReplicationEvent::PeerConnected { peer: nid }),
         Event::PeerDisconnected { nid, reason } => Some(ReplicationEvent::PeerDisconnected { peer: nid, reason }),
         // Radicle's enum is open: what it may tell tomorrow is nothing that we wait for.

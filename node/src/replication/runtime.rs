@@ -46,12 +46,13 @@ impl Running {
         }
         let (signals, received) = mpsc::sync_channel(1);
         let socket = home.home.socket_default();
+        let us = home.public_key;
         let runtime = Runtime::init(home.home, home.config.node, socket, listen, received, home.signer)
             .map_err(|error| ReplicationError::Start(Box::new(error)))?;
         let handle = runtime.handle.clone();
         let addresses = runtime.local_addrs.clone();
         let stopping = Arc::new(AtomicBool::new(false));
-        event::pump(handle.events(), events.clone(), stopping.clone())?;
+        event::pump(handle.events(), us, events.clone(), stopping.clone())?;
 
         let (sender, ended) = mpsc::sync_channel(1);
         let expected = stopping.clone();
