@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use git2::{ErrorCode, FileMode, ObjectType};
+use radicle::storage::git::Repository;
 use radicle_oid::Oid;
 
 use crate::adapter::commit::{parse_tree, read_object, tree_of};
@@ -57,6 +58,33 @@ pub(crate) fn list(repo: &git2::Repository, node: &NodeId) -> Result<BTreeMap<Jo
         }
     }
     Ok(jobs)
+}
+
+/// Where the archive of `node` stands, and the jobs whose entries are others than when it stood at `since`.
+///
+/// # Errors
+/// When the storage fails.
+pub fn changed_since(
+    repo: &Repository,
+    node: &NodeId,
+    since: Option<Oid>,
+) -> Result<(Option<Oid>, BTreeSet<JobId>), git2::Error> {
+    let head = target(&repo.backend, &refs::in_namespace(node, refs::ARCHIVE))?;
+    let odb = repo.backend.odb()?;
+    let shards = |commit: Option<Oid>| -> Result<BTreeSet<(String, Oid)>, git2::Error> {
+        let root = commit.map(|commit| root_tree(&odb, commit)).transpose()?.flatten();
+        Ok(root.map(|root| entries(&odb, root)).transpose()?.unwrap_or_default().into_iter().collect())
+    };
+    let (before, after) = (shards(since)?, shards(head)?);
+    let mut jobs = BTreeSet::new();
+    for (shard, tree) in after.difference(&before) {
+        let old = before.iter().find(|(name, _)| name == shard);
+        let old = old.map(|(_, tree)| entries(&odb, *tree)).transpose()?.unwrap_or_default();
+        let old: BTreeSet<(String, Oid)> = old.into_iter().collect();
+        let new = entries(&odb, *tree)?.into_iter().filter(|entry| !old.contains(entry));
+        jobs.extend(new.filter_map(|(rest, _)| format!("{shard}{rest}").parse::<JobId>().ok()));
+    }
+    Ok((head, jobs))
 }
 
 /// Moves the live references of `jobs` in the namespace of `node` into its archive: first the archive, then the

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use radicle::storage::ReadRepository as _;
 use radicle::storage::git::Repository;
 
+use super::archive;
 use super::identity::accepted_revisions;
 use super::profile::NodeHome;
 use super::reader::{self, Read, ReadError, Tips};
@@ -73,6 +74,19 @@ impl OpenLedger {
     /// When the storage fails.
     pub fn list(&self) -> Result<std::collections::BTreeMap<JobId, Tips>, git2::Error> {
         reader::list_jobs(&self.repository)
+    }
+
+    /// The jobs whose archived tips in the namespace of `node` are others than when its archive stood at `since`, and
+    /// where it stands now.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn archived_since(
+        &self,
+        node: &NodeId,
+        since: Option<Oid>,
+    ) -> Result<(Option<Oid>, BTreeSet<JobId>), git2::Error> {
+        archive::changed_since(&self.repository, node, since)
     }
 }
 

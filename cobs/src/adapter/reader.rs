@@ -170,10 +170,24 @@ pub fn list_jobs(repo: &Repository) -> Result<BTreeMap<JobId, Tips>, git2::Error
     Ok(jobs)
 }
 
-/// The tips of `job` in one namespace, live and archived.
+/// The jobs with a live reference in one namespace.
+///
+/// # Errors
+/// When the storage fails.
+pub fn live_jobs(repo: &Repository, node: &NodeId) -> Result<BTreeSet<JobId>, git2::Error> {
+    let mut jobs = BTreeSet::new();
+    for name in repo.backend.references_glob(&refs::live_glob_of(node))?.names() {
+        jobs.extend(name.ok().and_then(refs::job_of));
+    }
+    Ok(jobs)
+}
+
+/// The tips of `job` in one namespace, live and archived. The live one is looked at first: a job on its way into the
+/// archive is in the archive before it is live no more.
 pub(crate) fn tips_of(repo: &git2::Repository, node: &NodeId, job: JobId) -> Result<BTreeSet<Oid>, git2::Error> {
+    let live = target(repo, &refs::live(node, job))?;
     let mut tips = archive::tips(repo, node, job)?;
-    tips.extend(target(repo, &refs::live(node, job))?);
+    tips.extend(live);
     Ok(tips)
 }
 

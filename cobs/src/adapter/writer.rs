@@ -111,7 +111,9 @@ impl Draft {
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Self::Append { urgency, .. } => *urgency,
-            Self::Create { .. } | Self::PeerRecord { .. } | Self::Archive { .. } | Self::Publish { .. } => Urgency::Now,
+            // it says nothing new
+            Self::Archive { .. } => Urgency::Soon,
+            Self::Create { .. } | Self::PeerRecord { .. } | Self::Publish { .. } => Urgency::Now,
         }
     }
 }

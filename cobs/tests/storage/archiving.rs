@@ -1,10 +1,14 @@
 //! Archived jobs read as before, for this node and for others.
 
-use cobs::adapter::reader::list_jobs;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use cobs::adapter::archive::changed_since;
+use cobs::adapter::reader::{list_jobs, live_jobs, read_job};
 use cobs::adapter::writer::{Draft, WriteError, Written};
 use cobs::id::{JobId, Seq};
 
-use crate::home::{Home, bid, key, node, operation, sign_refs, writer};
+use crate::home::{Home, bid, identity, key, node, operation, sign_refs, writer};
 
 fn archive(home: &Home, jobs: &[JobId]) -> Draft {
     Draft::Archive { ledger: home.ledger, jobs: jobs.to_vec() }
@@ -58,4 +62,53 @@ fn an_archived_root_is_still_held_by_its_author_and_bars_its_copy() {
     if let Err(error) = &again {
         assert!(matches!(error, WriteError::Exists(existing) if *existing == job), "{error}");
     }
+}
+
+/// A job that is read at the very moment in which it moves into the archive is found, live or archived.
+#[test]
+fn a_job_on_its_way_into_the_archive_is_never_gone() {
+    const JOBS: u64 = 150;
+    let home = Home::new();
+    let writer = home.writer();
+    let current = Mutex::new(Some(home.job(&writer, 0, &[home.node()], 0)));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let repo = home.repo();
+            let identity = identity(&repo);
+            let mut reads = 0;
+            loop {
+                let Some(job) = *current.lock().unwrap() else { return reads };
+                read_job(&repo, job, &identity).unwrap();
+                reads += 1;
+            }
+        });
+        for nonce in 1..=JOBS {
+            let job = home.job(&writer, nonce, &[home.node()], 0);
+            *current.lock().unwrap() = Some(job);
+            writer.write(archive(&home, &[job])).unwrap();
+        }
+        *current.lock().unwrap() = None;
+        assert!(reader.join().unwrap() > JOBS);
+    });
+}
+
+/// What an archive lists anew is told, entry by entry, and from nothing on it is all of it.
+#[test]
+fn an_archive_tells_what_changed_in_it() {
+    let home = Home::new();
+    let writer = home.writer();
+    let jobs: Vec<JobId> = (0..6).map(|nonce| home.job(&writer, nonce, &[home.node()], 0)).collect();
+    let since = |at| changed_since(&home.repo(), &home.node(), at).unwrap();
+    assert_eq!(since(None), (None, BTreeSet::new()));
+    assert_eq!(live_jobs(&home.repo(), &home.node()).unwrap(), jobs.iter().copied().collect());
+    writer.write(archive(&home, &jobs[..4])).unwrap();
+    let (first, listed) = since(None);
+    assert_eq!(listed, jobs[..4].iter().copied().collect());
+    operation(&writer, home.append(bid(jobs[0], 1)));
+    writer.write(archive(&home, &[jobs[0], jobs[4]])).unwrap();
+    let (second, listed) = since(first);
+    assert_eq!(listed, BTreeSet::from([jobs[0], jobs[4]]));
+    assert_eq!(since(second), (second, BTreeSet::new()));
+    assert_eq!(since(None).1, jobs[..5].iter().copied().collect());
+    assert_eq!(live_jobs(&home.repo(), &home.node()).unwrap(), BTreeSet::from([jobs[5]]));
 }
