@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use cobs::adapter::open::OpenLedger;
 use cobs::adapter::profile::NodeHome;
-use cobs::adapter::reader::{ReadError, Tips};
+use cobs::adapter::reader::{Archives, ReadError, Tips};
 use cobs::digest::Digest;
 use cobs::id::{JobId, Oid, RepoId};
 use cobs::job::state::Job;
@@ -90,6 +90,8 @@ struct Known {
     /// What an object of the present scan is kept by, should it be ignored; one that no scan has listed is looked at
     /// once more by the next.
     listed: BTreeMap<(RepoId, JobId), Digest>,
+    /// Where the archives stood at the last scan: what is archived and unchanged since is not looked at again.
+    archives: BTreeMap<RepoId, Archives>,
 }
 
 /// The thread before it runs.
@@ -170,7 +172,8 @@ impl FollowerThread {
         // another identity may change what a job's operations are worth; else an unchanged job reads as it did
         let again = origin == Origin::Start || !known.open.get(&ledger).is_some_and(OpenLedger::is_current);
         let Some(open) = self.open(ledger, &mut known.open) else { return };
-        let listed = match open.list() {
+        let since = known.archives.remove(&ledger).filter(|_| !again).unwrap_or_default();
+        let (listed, archives) = match open.list_since(&since) {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::error!(%ledger, %error, "cannot list the jobs of the ledger");
@@ -190,7 +193,9 @@ impl FollowerThread {
         tracing::debug!(%ledger, jobs = listed.len(), read = wanted.len(), "ledger scanned");
         let at = open.identity_at();
         known.listed = wanted.iter().map(|(job, tips)| ((ledger, *job), ignored_print(at, tips))).collect();
-        self.read(&wanted.keys().map(|job| (ledger, *job)).collect(), origin, known, tell);
+        let wanted = wanted.keys().map(|job| (ledger, *job)).collect();
+        known.archives.insert(ledger, archives);
+        self.read(&wanted, origin, known, tell);
         known.listed.clear();
     }
 
@@ -249,6 +254,7 @@ impl FollowerThread {
         }
         if let Err(error) = self.view.apply(&changes) {
             tracing::error!(%error, "cannot write the view");
+            known.archives.clear();
         }
         seen.into_iter().for_each(tell);
     }

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use git2::{ErrorCode, FileMode, ObjectType};
-use radicle::storage::git::Repository;
 use radicle_oid::Oid;
 
 use crate::adapter::commit::{parse_tree, read_object, tree_of};
@@ -34,57 +33,66 @@ pub(crate) fn target(repo: &git2::Repository, name: &str) -> Result<Option<Oid>,
 
 /// The tips that the archive of `node` lists for `job`; empty for whatever is missing or malformed.
 pub(crate) fn tips(repo: &git2::Repository, node: &NodeId, job: JobId) -> Result<BTreeSet<Oid>, git2::Error> {
-    let Some(head) = target(repo, &refs::in_namespace(node, refs::ARCHIVE))? else { return Ok(BTreeSet::new()) };
-    let odb = repo.odb()?;
-    let (shard, rest) = place(job);
-    let Some(root) = root_tree(&odb, head)? else { return Ok(BTreeSet::new()) };
-    let Some(shard) = entry(&odb, root, &shard)? else { return Ok(BTreeSet::new()) };
-    let Some(blob) = entry(&odb, shard, &rest)? else { return Ok(BTreeSet::new()) };
-    Ok(read_object(&odb, blob, ObjectType::Blob, ENTRY_BYTES_MAX)?.map(|bytes| parse_tips(&bytes)).unwrap_or_default())
-}
-
-/// All jobs that the archive of `node` lists, with their tips.
-pub(crate) fn list(repo: &git2::Repository, node: &NodeId) -> Result<BTreeMap<JobId, BTreeSet<Oid>>, git2::Error> {
-    let mut jobs = BTreeMap::new();
-    let Some(head) = target(repo, &refs::in_namespace(node, refs::ARCHIVE))? else { return Ok(jobs) };
-    let odb = repo.odb()?;
-    let Some(root) = root_tree(&odb, head)? else { return Ok(jobs) };
-    for (shard, tree) in entries(&odb, root)? {
-        for (rest, blob) in entries(&odb, tree)? {
-            let Ok(job) = format!("{shard}{rest}").parse::<JobId>() else { continue };
-            if let Some(bytes) = read_object(&odb, blob, ObjectType::Blob, ENTRY_BYTES_MAX)? {
-                jobs.insert(job, parse_tips(&bytes));
-            }
-        }
+    match target(repo, &refs::in_namespace(node, refs::ARCHIVE))? {
+        Some(head) => Index::open(&repo.odb()?, head)?.tips(job),
+        None => Ok(BTreeSet::new()),
     }
-    Ok(jobs)
 }
 
-/// Where the archive of `node` stands, and the jobs whose entries are others than when it stood at `since`.
-///
-/// # Errors
-/// When the storage fails.
-pub fn changed_since(
-    repo: &Repository,
-    node: &NodeId,
-    since: Option<Oid>,
-) -> Result<(Option<Oid>, BTreeSet<JobId>), git2::Error> {
-    let head = target(&repo.backend, &refs::in_namespace(node, refs::ARCHIVE))?;
-    let odb = repo.backend.odb()?;
-    let shards = |commit: Option<Oid>| -> Result<BTreeSet<(String, Oid)>, git2::Error> {
-        let root = commit.map(|commit| root_tree(&odb, commit)).transpose()?.flatten();
-        Ok(root.map(|root| entries(&odb, root)).transpose()?.unwrap_or_default().into_iter().collect())
-    };
-    let (before, after) = (shards(since)?, shards(head)?);
+/// What an archive lists, read as it is asked for; cheapest in the order of the jobs.
+pub(crate) struct Index<'a, 'r> {
+    odb: &'a git2::Odb<'r>,
+    shards: BTreeMap<String, Oid>,
+    /// The shard that was looked into last.
+    opened: Option<(String, BTreeMap<String, Oid>)>,
+}
+
+impl<'a, 'r> Index<'a, 'r> {
+    pub fn open(odb: &'a git2::Odb<'r>, head: Oid) -> Result<Self, git2::Error> {
+        Ok(Self { odb, shards: shards(odb, head)?, opened: None })
+    }
+
+    /// The tips that it lists for `job`.
+    pub fn tips(&mut self, job: JobId) -> Result<BTreeSet<Oid>, git2::Error> {
+        let (shard, rest) = place(job);
+        if self.opened.as_ref().is_none_or(|(opened, _)| *opened != shard) {
+            let Some(tree) = self.shards.get(&shard) else { return Ok(BTreeSet::new()) };
+            let jobs = entries(self.odb, *tree)?.into_iter().collect();
+            self.opened = Some((shard, jobs));
+        }
+        let blob = self.opened.as_ref().and_then(|(_, jobs)| jobs.get(&rest));
+        let Some(blob) = blob else { return Ok(BTreeSet::new()) };
+        let bytes = read_object(self.odb, *blob, ObjectType::Blob, ENTRY_BYTES_MAX)?;
+        Ok(bytes.map(|bytes| parse_tips(&bytes)).unwrap_or_default())
+    }
+}
+
+/// Where each archive of a repository stands.
+pub(crate) fn heads(repo: &git2::Repository) -> Result<BTreeMap<NodeId, Oid>, git2::Error> {
+    let mut heads = BTreeMap::new();
+    for reference in repo.references_glob(&format!("refs/namespaces/*/{}", refs::ARCHIVE))? {
+        let reference = reference?;
+        let node = reference.name().ok().and_then(refs::split).map(|(node, _)| node);
+        heads.extend(node.zip(reference.target().map(Oid::from)));
+    }
+    Ok(heads)
+}
+
+/// The jobs whose entries in an archive at `head` are others than when it stood at `since`.
+pub(crate) fn changed(odb: &git2::Odb<'_>, since: Option<Oid>, head: Oid) -> Result<BTreeSet<JobId>, git2::Error> {
+    let before = since.map(|since| shards(odb, since)).transpose()?.unwrap_or_default();
     let mut jobs = BTreeSet::new();
-    for (shard, tree) in after.difference(&before) {
-        let old = before.iter().find(|(name, _)| name == shard);
-        let old = old.map(|(_, tree)| entries(&odb, *tree)).transpose()?.unwrap_or_default();
+    for (shard, tree) in shards(odb, head)? {
+        let old = before.get(&shard);
+        if old == Some(&tree) {
+            continue;
+        }
+        let old = old.map(|old| entries(odb, *old)).transpose()?.unwrap_or_default();
         let old: BTreeSet<(String, Oid)> = old.into_iter().collect();
-        let new = entries(&odb, *tree)?.into_iter().filter(|entry| !old.contains(entry));
+        let new = entries(odb, tree)?.into_iter().filter(|entry| !old.contains(entry));
         jobs.extend(new.filter_map(|(rest, _)| format!("{shard}{rest}").parse::<JobId>().ok()));
     }
-    Ok((head, jobs))
+    Ok(jobs)
 }
 
 /// Moves the live references of `jobs` in the namespace of `node` into its archive: first the archive, then the
@@ -146,10 +154,9 @@ fn root_tree(odb: &git2::Odb<'_>, head: Oid) -> Result<Option<Oid>, git2::Error>
     Ok(read_object(odb, head, ObjectType::Commit, COMMIT_BYTES_MAX)?.and_then(|bytes| tree_of(&bytes)))
 }
 
-fn entry(odb: &git2::Odb<'_>, tree: Oid, name: &str) -> Result<Option<Oid>, git2::Error> {
-    let Some(bytes) = read_object(odb, tree, ObjectType::Tree, TREE_BYTES_MAX)? else { return Ok(None) };
-    let entries = parse_tree(&bytes).unwrap_or_default();
-    Ok(entries.iter().find(|entry| entry.name == name.as_bytes()).map(|entry| entry.id))
+fn shards(odb: &git2::Odb<'_>, head: Oid) -> Result<BTreeMap<String, Oid>, git2::Error> {
+    let root = root_tree(odb, head)?;
+    Ok(root.map(|root| entries(odb, root)).transpose()?.unwrap_or_default().into_iter().collect())
 }
 
 fn entries(odb: &git2::Odb<'_>, tree: Oid) -> Result<Vec<(String, Oid)>, git2::Error> {

@@ -1,14 +1,13 @@
 //! A ledger that is kept open for reading, with its accepted identity as of the last look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use radicle::storage::ReadRepository as _;
 use radicle::storage::git::Repository;
 
-use super::archive;
 use super::identity::accepted_revisions;
 use super::profile::NodeHome;
-use super::reader::{self, Read, ReadError, Tips};
+use super::reader::{self, Archives, Read, ReadError, Tips};
 use super::repository::{self, RepositoryFault};
 use crate::id::{JobId, NodeId, Oid, RepoId};
 use crate::job::fold::Identity;
@@ -68,25 +67,20 @@ impl OpenLedger {
         self.repository.backend.find_commit(commit.into()).is_ok()
     }
 
-    /// All jobs with their tips.
+    /// All jobs with their tips but those that were archived, and as they are, at `since`; and where the archives stand.
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn list(&self) -> Result<std::collections::BTreeMap<JobId, Tips>, git2::Error> {
-        reader::list_jobs(&self.repository)
+    pub fn list_since(&self, since: &Archives) -> Result<(BTreeMap<JobId, Tips>, Archives), git2::Error> {
+        reader::list_since(&self.repository, since)
     }
 
-    /// The jobs whose archived tips in the namespace of `node` are others than when its archive stood at `since`, and
-    /// where it stands now.
+    /// The jobs with a live reference in the namespace of `node`.
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn archived_since(
-        &self,
-        node: &NodeId,
-        since: Option<Oid>,
-    ) -> Result<(Option<Oid>, BTreeSet<JobId>), git2::Error> {
-        archive::changed_since(&self.repository, node, since)
+    pub fn live_jobs(&self, node: &NodeId) -> Result<BTreeSet<JobId>, git2::Error> {
+        reader::live_jobs(&self.repository, node)
     }
 }
 

@@ -145,13 +145,26 @@ pub fn read_history(repo: &Repository, job: JobId, identity: &Identity) -> Resul
     Ok(reading)
 }
 
+/// Where each namespace's archive stood when a ledger was listed.
+pub type Archives = BTreeMap<NodeId, Oid>;
+
 /// All jobs of a ledger with their tips, live and archived, for the comparison at start. The one search over all
 /// references; strangers' namespaces are in it too.
 ///
 /// # Errors
 /// When the storage fails.
 pub fn list_jobs(repo: &Repository) -> Result<BTreeMap<JobId, Tips>, git2::Error> {
+    Ok(list_since(repo, &Archives::new())?.0)
+}
+
+/// As [`list_jobs`], without the jobs that are only archived and were so, with the same tips, at `since`: so its cost
+/// is that of the live jobs, however many are archived. With it, where the archives stand now.
+///
+/// # Errors
+/// When the storage fails.
+pub fn list_since(repo: &Repository, since: &Archives) -> Result<(BTreeMap<JobId, Tips>, Archives), git2::Error> {
     let mut jobs: BTreeMap<JobId, Tips> = BTreeMap::new();
+    // before the archives, as in `tips_of`
     for reference in repo.backend.references_glob(&refs::live_glob())? {
         let reference = reference?;
         let (Ok(name), Some(tip)) = (reference.name(), reference.target()) else { continue };
@@ -160,14 +173,23 @@ pub fn list_jobs(repo: &Repository) -> Result<BTreeMap<JobId, Tips>, git2::Error
             jobs.entry(job).or_default().entry(node).or_default().insert(tip);
         }
     }
-    for reference in repo.backend.references_glob(&format!("refs/namespaces/*/{}", refs::ARCHIVE))? {
-        let reference = reference?;
-        let Some((node, _)) = reference.name().ok().and_then(refs::split) else { continue };
-        for (job, tips) in archive::list(&repo.backend, &node)? {
-            jobs.entry(job).or_default().entry(node).or_default().extend(tips);
+    let archives = archive::heads(&repo.backend)?;
+    let odb = repo.backend.odb()?;
+    for (node, head) in &archives {
+        for job in archive::changed(&odb, since.get(node).copied(), *head)? {
+            jobs.entry(job).or_default();
         }
     }
-    Ok(jobs)
+    for (node, head) in &archives {
+        let mut index = archive::Index::open(&odb, *head)?;
+        for (job, tips) in &mut jobs {
+            let archived = index.tips(*job)?;
+            if !archived.is_empty() {
+                tips.entry(*node).or_default().extend(archived);
+            }
+        }
+    }
+    Ok((jobs, archives))
 }
 
 /// The jobs with a live reference in one namespace.

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use cobs::adapter::archive::changed_since;
-use cobs::adapter::reader::{list_jobs, live_jobs, read_job};
+use cobs::adapter::reader::{Archives, list_jobs, list_since, live_jobs, read_job};
 use cobs::adapter::writer::{Draft, WriteError, Written};
 use cobs::id::{JobId, Seq};
 
@@ -92,23 +91,33 @@ fn a_job_on_its_way_into_the_archive_is_never_gone() {
     });
 }
 
-/// What an archive lists anew is told, entry by entry, and from nothing on it is all of it.
+/// A later listing leaves out what is archived and unchanged, and shows all else with all of its tips.
 #[test]
-fn an_archive_tells_what_changed_in_it() {
+fn a_later_listing_leaves_out_what_was_archived_before() {
     let home = Home::new();
     let writer = home.writer();
     let jobs: Vec<JobId> = (0..6).map(|nonce| home.job(&writer, nonce, &[home.node()], 0)).collect();
-    let since = |at| changed_since(&home.repo(), &home.node(), at).unwrap();
-    assert_eq!(since(None), (None, BTreeSet::new()));
-    assert_eq!(live_jobs(&home.repo(), &home.node()).unwrap(), jobs.iter().copied().collect());
+    let all = |some: &[JobId]| -> BTreeSet<JobId> { some.iter().copied().collect() };
+    let listed = |since: &Archives| {
+        let (listed, archives) = list_since(&home.repo(), since).unwrap();
+        for (job, tips) in &listed {
+            assert_eq!(*tips, home.read(*job).unwrap().reading.tips);
+        }
+        (listed.into_keys().collect::<BTreeSet<JobId>>(), archives)
+    };
+    let (seen, first) = listed(&Archives::new());
+    assert_eq!((seen, first.len()), (all(&jobs), 0));
+    assert_eq!(live_jobs(&home.repo(), &home.node()).unwrap(), all(&jobs));
     writer.write(archive(&home, &jobs[..4])).unwrap();
-    let (first, listed) = since(None);
-    assert_eq!(listed, jobs[..4].iter().copied().collect());
+    let (seen, second) = listed(&first);
+    assert_eq!((seen, second.len()), (all(&jobs), 1));
+    assert_eq!(listed(&second).0, all(&jobs[4..]));
     operation(&writer, home.append(bid(jobs[0], 1)));
+    assert_eq!(listed(&second).0, all(&[jobs[0], jobs[4], jobs[5]]));
     writer.write(archive(&home, &[jobs[0], jobs[4]])).unwrap();
-    let (second, listed) = since(first);
-    assert_eq!(listed, BTreeSet::from([jobs[0], jobs[4]]));
-    assert_eq!(since(second), (second, BTreeSet::new()));
-    assert_eq!(since(None).1, jobs[..5].iter().copied().collect());
-    assert_eq!(live_jobs(&home.repo(), &home.node()).unwrap(), BTreeSet::from([jobs[5]]));
+    let (seen, third) = listed(&second);
+    assert_eq!(seen, all(&[jobs[0], jobs[4], jobs[5]]));
+    assert_eq!(listed(&third).0, all(&jobs[5..]));
+    assert_eq!(listed(&Archives::new()).0, all(&jobs));
+    assert_eq!(live_jobs(&home.repo(), &home.node()).unwrap(), all(&jobs[5..]));
 }

@@ -210,6 +210,10 @@ impl Node {
                 self.follower.ask(Ask::Written { ledger: rid, job: last, then: Box::new(has_read) });
             }
         }
+        if fetched.iter().any(|fetched| refs::is_archive(&fetched.name)) {
+            // it may hold what was never live here
+            self.scan(rid, Origin::Live);
+        }
         if fetched.iter().any(|fetched| refs::is_peer_record(&fetched.name)) {
             self.read_records(rid);
         }

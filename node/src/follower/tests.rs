@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use cobs::adapter::ledger::{self, NewLedger};
 use cobs::adapter::profile::{NewProfile, Unlock};
-use cobs::adapter::writer::{Draft, Writer, WriterConfig, Written};
+use cobs::adapter::writer::{Draft, Writer, WriterConfig, WriterHandle, Written};
 use cobs::job::action::Create;
 use cobs::job::spec::{Mode, Spec};
 
@@ -17,16 +17,19 @@ fn home(directory: &Path) -> NodeHome {
     NodeHome::open_or_create(directory, profile, &unlock).unwrap().0
 }
 
-/// A job of `home` that nobody has settled.
-fn job(home: &NodeHome, ledger: RepoId) -> JobId {
+fn writer(home: &NodeHome) -> WriterHandle {
     let (storage, signer) = (home.storage.clone(), home.signer.clone());
     let config = WriterConfig { storage, signer, home: home.home.path().to_owned() };
-    let writer = Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap();
+    Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap()
+}
+
+/// A job of `home` that nobody has settled.
+fn job(home: &NodeHome, writer: &WriterHandle, ledger: RepoId, nonce: u32) -> JobId {
     let nodes = vec![home.public_key];
     let create = Create {
         version: cobs::JOB_VERSION,
         spec: Spec::command(vec!["true".into()]),
-        nonce: "0".repeat(32),
+        nonce: format!("{nonce:032x}"),
         queue: "default".into(),
         mode: Mode::Exclusive,
         arbiters: nodes.clone(),
@@ -65,7 +68,7 @@ fn a_job_of_an_earlier_life_is_told_so_after_a_failed_scan() {
     let directory = tempfile::tempdir().unwrap();
     let home = home(&directory.path().join("home"));
     let ledger = ledger::create(&home, NewLedger { name: "ledger", description: "" }).unwrap();
-    let job = job(&home, ledger);
+    let job = job(&home, &writer(&home), ledger, 0);
     let view = Arc::new(View::in_memory());
     let scan = |follower: &Follower| wait(follower, |then| Ask::Scan { ledger, origin: Origin::Start, then });
     let changed = |follower: &Follower| wait(follower, |then| Ask::Written { ledger, job, then });
@@ -81,4 +84,30 @@ fn a_job_of_an_earlier_life_is_told_so_after_a_failed_scan() {
         changed(follower);
     });
     assert_eq!(told, [Origin::Start, Origin::Live]);
+}
+
+/// What moves into the archive stays in the view, and is neither read nor told again; what arrives archived is read.
+#[test]
+fn an_archived_job_stays_in_the_view_and_is_not_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = home(directory.path());
+    let ledger = ledger::create(&home, NewLedger { name: "ledger", description: "x" }).unwrap();
+    let view = Arc::new(View::in_memory());
+    let scan = |follower: &Follower| wait(follower, |then| Ask::Scan { ledger, origin: Origin::Live, then });
+    let writer = writer(&home);
+    let archive = |jobs: &[JobId]| writer.write(Draft::Archive { ledger, jobs: jobs.to_vec() }).unwrap();
+    let first = job(&home, &writer, ledger, 1);
+    let told = life(&home, &view, |follower| {
+        scan(follower);
+        archive(&[first]);
+        scan(follower);
+        let second = job(&home, &writer, ledger, 2);
+        archive(&[second]);
+        scan(follower);
+        scan(follower);
+        for id in [first, second] {
+            assert!(view.job(id).unwrap().is_some(), "{id} is not shown");
+        }
+    });
+    assert_eq!(told, [Origin::Live, Origin::Live]);
 }
