@@ -7,6 +7,7 @@
 
 mod adopt;
 mod alone;
+mod archive;
 mod badinput;
 
 mod demo;

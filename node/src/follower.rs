@@ -262,7 +262,10 @@ impl FollowerThread {
     fn read_one(&self, ledger: RepoId, job: JobId, open: &OpenLedger) -> Result<(Change, Job, UnixMs), ReadError> {
         let (read, written) = open.read(job)?;
         let created = UnixMs(written.saturating_mul(1000));
-        let updated = unix_now();
+        let full = serde_json::to_vec(&read.job).expect("a job is plain data");
+        // where it moves into an archive, or a stranger adds to it, nothing happened to the job
+        let before = self.view.job(job).ok().flatten().filter(|before| before.full == full);
+        let updated = before.map_or_else(unix_now, |before| before.row.updated);
         let summary = crate::ops::jobs::summary(ledger, &read.job, created, updated);
         let row = JobRow {
             id: job,
@@ -277,7 +280,7 @@ impl FollowerThread {
         let record = JobRecord {
             row,
             summary: serde_json::to_vec(&summary).expect("a summary is plain data"),
-            full: serde_json::to_vec(&read.job).expect("a job is plain data"),
+            full,
             tips: fingerprint(&read.reading.tips),
         };
         Ok((Change::Put(Box::new(record)), read.job, created))

@@ -4,6 +4,7 @@
 //! `axum` in [`api`] and [`link`], `clap` in [`cli`].
 
 pub mod api;
+pub mod archive;
 pub mod blobs;
 pub mod claims;
 pub mod cli;

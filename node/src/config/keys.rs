@@ -47,6 +47,11 @@ pub const KEYS: &[Key] = &[
         "The ledger that is meant when none is named; without, the first one created or joined.",
     ),
     key(
+        "ledger.archive_after_ms",
+        Default(r#""24h""#),
+        "How long settled jobs stay among the live ones of the ledger; archived ones are read as before and cost less.",
+    ),
+    key(
         "link.listen",
         Example(r#"["0.0.0.0:8777"]"#),
         "Where the direct link listens; without, on the Radicle node's hosts at port 8777.",
