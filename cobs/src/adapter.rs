@@ -14,5 +14,6 @@ pub mod reader;
 pub mod refs;
 pub mod repository;
 pub mod signed;
+pub mod signing;
 pub mod statement;
 pub mod writer;

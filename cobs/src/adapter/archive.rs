@@ -137,9 +137,14 @@ pub(crate) fn store(repo: &git2::Repository, node: &NodeId, jobs: &[JobId]) -> R
     for (job, tip) in live {
         let mut reference = repo.find_reference(&refs::live(node, job))?;
         // an operation that came in between stays live
-        if reference.target() == Some(tip.into()) {
-            reference.delete()?;
-            moved += 1;
+        if reference.target() != Some(tip.into()) {
+            continue;
+        }
+        match reference.delete() {
+            Ok(()) => moved += 1,
+            // git packs the references at this moment: what is in both is moved by the next archive
+            Err(error) if error.code() == ErrorCode::Locked => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(moved)

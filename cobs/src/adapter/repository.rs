@@ -12,13 +12,14 @@ use radicle::identity::doc::{Doc, Payload, PayloadId, Visibility};
 use radicle::identity::project::{Project, ProjectName};
 use radicle::node::policy::Scope;
 use radicle::node::{NodeId, policy};
-use radicle::prelude::{ReadRepository as _, ReadStorage as _, RepoId, SignRepository as _, WriteRepository as _};
+use radicle::prelude::{ReadRepository as _, ReadStorage as _, RepoId, WriteRepository as _};
 use radicle::storage::git::Repository;
 use radicle::storage::refs::SignedRefs;
 use radicle::storage::{self, RepositoryError};
 use thiserror::Error;
 
 use super::profile::NodeHome;
+use super::signing;
 
 /// How often signing is tried again when another writer moved the references meanwhile.
 const SIGN_ATTEMPTS_MAX: u32 = 8;
@@ -125,7 +126,7 @@ pub fn seed(home: &NodeHome, rid: RepoId) -> Result<(), RepositoryFault> {
 pub fn sign(home: &NodeHome, repository: &Repository) -> Result<SignedRefs, RepositoryFault> {
     let mut attempt = 1;
     loop {
-        match repository.sign_refs(&home.signer) {
+        match signing::sign(repository, &home.signer) {
             Ok(signed) => return Ok(signed),
             Err(source) if attempt >= SIGN_ATTEMPTS_MAX => {
                 return Err(RepositoryFault::storage("sign the references of", repository.id)(source));

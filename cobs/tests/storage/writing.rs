@@ -282,3 +282,37 @@ fn what_cannot_be_signed_is_taken_back() {
     assert_eq!(operation(&writer, home.append(bid(job, 9))).seq, Seq(2));
     assert_eq!(home.read(job).unwrap().ops, 3);
 }
+
+/// Whatever packs references beside the writer, none drops out of its signature: peers would let it go.
+#[test]
+fn references_that_are_packed_meanwhile_stay_signed() {
+    const JOBS: u64 = 100;
+    let home = Home::new();
+    let writer = home.writer();
+    let path = home.repo().backend.path().to_owned();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let mut git = std::process::Command::new("git");
+                // it fails while the writer holds a lock
+                git.arg("-C").arg(&path).args(["pack-refs", "--all"]).output().unwrap();
+            }
+        });
+        let mut dropped = Vec::new();
+        for nonce in 0..JOBS {
+            let Ok(Written::Operation(written)) = writer.write(home.draft(nonce, &[home.node()])) else { continue };
+            let repo = home.repo();
+            let signed = radicle::storage::refs::SignedRefs::load(home.node(), &repo).unwrap().unwrap();
+            let is_signed = |job: &JobId| {
+                let name = format!("refs/cobs/{}/{job}", cobs::job::TYPE_NAME);
+                signed.refs().iter().any(|(known, _)| known.as_str() == name)
+            };
+            let live = cobs::adapter::reader::live_jobs(&repo, &home.node()).unwrap();
+            dropped.extend(live.iter().chain([&written.job]).filter(|job| !is_signed(job)).map(|job| (nonce, *job)));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(dropped.is_empty(), "{dropped:?}");
+        assert!(writer.live(&home.ledger).is_some_and(|live| live > 10), "too few were written to show anything");
+    });
+}

@@ -11,8 +11,8 @@ use nonempty::NonEmpty;
 use radicle::cob::TypeName;
 use radicle::cob::change::{Storage as _, Template};
 use radicle::crypto::Signer;
+use radicle::storage::ReadRepository as _;
 use radicle::storage::git::Repository;
-use radicle::storage::{ReadRepository as _, RepositoryError, SignRepository as _};
 use radicle_oid::Oid;
 
 use super::{
@@ -23,6 +23,7 @@ use crate::adapter::archive::{self, target};
 use crate::adapter::commit::{Commits, Found};
 use crate::adapter::reader::{Faulty, Walk, root, tips_of};
 use crate::adapter::refs;
+use crate::adapter::signing::{self, SignError};
 use crate::id::{JobId, NodeId, Seq, TreeId};
 use crate::job::action::{Action, ActionError, Create};
 use crate::job::history::{Content, Op};
@@ -92,6 +93,7 @@ fn chain_text(error: &dyn std::error::Error) -> String {
 
 impl Ledger {
     pub fn new(repo: Repository, node: NodeId) -> Result<Self, git2::Error> {
+        signing::keep_loose(&repo)?;
         let live = repo.backend.references_glob(&refs::live_glob_of(&node))?.names().count();
         Ok(Self { repo, node, chains: BTreeMap::new(), live, unsigned: Vec::new(), is_unsigned: false })
     }
@@ -309,11 +311,11 @@ impl Ledger {
 
     /// Signs all references of this node's namespace. Retried: another process may sign at the same moment, and what
     /// it signed after we listed the references must not be dropped by our signature.
-    pub fn sign(&self, signer: &impl Signer) -> Result<(), RepositoryError> {
+    pub fn sign(&self, signer: &impl Signer) -> Result<(), SignError> {
         let mut attempt = 1;
         loop {
             let before = self.signed_head();
-            let signed = self.repo.sign_refs(signer);
+            let signed = signing::sign(&self.repo, signer);
             match (signed, before) {
                 (Ok(signed), Ok(before)) if Some(signed.at) == before || signed.parent().copied() == before => {
                     return Ok(());
