@@ -12,6 +12,7 @@ mod badinput;
 
 mod demo;
 mod explain;
+mod garbage;
 mod lease;
 mod outage;
 mod pair;

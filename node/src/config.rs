@@ -97,6 +97,8 @@ pub struct Config {
     pub node: Node,
     /// The ledger that verbs mean when they name none.
     pub ledger: Option<RepoId>,
+    /// How often the storage of ledgers is collected, in milliseconds.
+    pub collect_every_ms: u64,
     /// How long a settled job keeps its live reference, in milliseconds.
     pub archive_after_ms: u64,
     /// The arbiter of jobs submitted here; this node without.

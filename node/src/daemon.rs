@@ -116,6 +116,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let announcer: Arc<OnceLock<Replication>> = Arc::default();
     let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
     radicle.ensure_alone().map_err(|error| with_hint(Code::AlreadyRunning, &error, error.hint()))?;
+    crate::replication::garbage::unlock(&radicle);
     let state = Arc::new(State::open(&files.state()).map_err(|error| state_error(&error))?);
     let (view, opened) = View::open(&files.view()).map_err(|error| storage(&error))?;
     if let Opened::Rebuilt { reason, aside } = &opened {

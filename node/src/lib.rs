@@ -14,6 +14,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod follower;
+pub mod garbage;
 pub mod link;
 pub mod logging;
 pub mod node;

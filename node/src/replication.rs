@@ -4,6 +4,7 @@
 //! `spawn_blocking`. `radicle_node` is named in this module alone.
 
 mod event;
+pub mod garbage;
 mod git;
 mod peers;
 mod port;

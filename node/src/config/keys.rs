@@ -52,6 +52,11 @@ pub const KEYS: &[Key] = &[
         "How long settled jobs stay among the live ones of the ledger; archived ones are read as before and cost less.",
     ),
     key(
+        "ledger.collect_every_ms",
+        Default(r#""24h""#),
+        "How often git's garbage in the ledger's storage is collected, at the lowest priority; sooner where there is much.",
+    ),
+    key(
         "link.listen",
         Example(r#"["0.0.0.0:8777"]"#),
         "Where the direct link listens; without, on the Radicle node's hosts at port 8777.",

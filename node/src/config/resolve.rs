@@ -29,6 +29,7 @@ pub(super) fn resolve(layers: &Layers) -> (Config, Vec<Problem>) {
                 Bad::new("it is no repository id", "write it as `rad .` in the ledger prints it: rad:z...")
             })
         }),
+        collect_every_ms: reader.ms("ledger.collect_every_ms", 1_000..=AMOUNT_MAX),
         archive_after_ms: reader.ms("ledger.archive_after_ms", 0..=AMOUNT_MAX),
         arbiter: reader
             .get("arbiter", |value| parsed::<NodeId>(value, "write a node id as `rad self --nid` prints it: z6Mk...")),

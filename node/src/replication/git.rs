@@ -56,12 +56,8 @@ pub enum GitError {
     },
 }
 
-/// Runs `git` in the repository at `directory` and returns what it prints.
-pub(super) fn run(
-    directory: &Path,
-    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
-) -> Result<String, GitError> {
-    let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+/// A `git` in the repository at `directory`, to be given its subcommand.
+pub(super) fn command(directory: &Path) -> Command {
     let mut command = Command::new("git");
     command.arg("-C").arg(directory).stdin(Stdio::null());
     for variable in VARIABLES {
@@ -71,6 +67,16 @@ pub(super) fn run(
     for setting in SETTINGS {
         command.args(["-c", setting]);
     }
+    command
+}
+
+/// Runs `git` in the repository at `directory` and returns what it prints.
+pub(super) fn run(
+    directory: &Path,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<String, GitError> {
+    let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    let mut command = command(directory);
     let output = command.args(&arguments).output().map_err(GitError::Run)?;
     if !output.status.success() {
         return Err(GitError::Failed {
