@@ -12,6 +12,7 @@ mod badinput;
 
 mod demo;
 mod explain;
+mod full;
 mod garbage;
 mod lease;
 mod outage;

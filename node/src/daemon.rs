@@ -162,6 +162,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         started: Instant::now(),
         runtime,
         problems: Mutex::new(problems),
+        limits: Default::default(),
         link: OnceLock::new(),
         link_identity: OnceLock::new(),
         api_addresses: OnceLock::new(),

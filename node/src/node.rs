@@ -77,6 +77,8 @@ pub struct Node {
     pub started: Instant,
     /// Where tasks run.
     pub runtime: Handle,
+    /// How many unfinished jobs it may have.
+    pub limits: crate::ops::unfinished::Limits,
     /// What went wrong and stands; shown by `/health`.
     pub problems: Mutex<BTreeMap<&'static str, String>>,
     pub(crate) link: OnceLock<Link>,
@@ -167,6 +169,11 @@ impl Node {
             Some(detail) => problems.insert(what, detail),
             None => problems.remove(what),
         };
+    }
+
+    /// Whether something of this name is wrong.
+    pub fn has_problem(&self, what: &'static str) -> bool {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what)
     }
 
     /// A job was read: the machine is told, and whoever watches it.

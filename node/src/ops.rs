@@ -15,6 +15,7 @@ pub mod stream;
 pub mod submit;
 pub mod tokens;
 pub mod types;
+pub mod unfinished;
 pub mod upload;
 mod why;
 

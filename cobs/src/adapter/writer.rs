@@ -38,10 +38,8 @@ pub const RETRY_MS: u64 = 1;
 pub const RETRY_MS_MAX: u64 = 64;
 /// How soon stored operations that could not be signed are tried again, in milliseconds.
 pub const UNSIGNED_RETRY_MS: u64 = 1_000;
-/// Live jobs of this node in one ledger at which people should be told.
-pub const LIVE_ALARM: usize = 500;
-/// Live jobs of this node in one ledger at which no more are created.
-pub const LIVE_MAX: usize = 2_000;
+/// Live jobs of this node in one ledger, its own and others', finished and not, at which no more are created.
+pub const LIVE_MAX: usize = 3_000;
 /// When to try again to create a job in a full ledger, in milliseconds.
 pub const LEDGER_FULL_RETRY_MS: u64 = 60_000;
 
@@ -321,7 +319,7 @@ impl WriterHandle {
         receiver.recv().unwrap_or(Err(WriteError::Stopped))
     }
 
-    /// Live jobs of this node in a ledger; none before the writer has opened it. See [`LIVE_ALARM`].
+    /// Live jobs of this node in a ledger; none before the writer has opened it.
     pub fn live(&self, ledger: &RepoId) -> Option<usize> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).get(ledger).copied()
     }

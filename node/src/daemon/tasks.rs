@@ -62,6 +62,7 @@ async fn sweeps(node: Arc<Node>) {
         let work = move || {
             worker.fetch_missing_ledgers();
             worker.release_sources();
+            worker.count_unfinished();
             if keep {
                 runs::keep::sweep(&worker);
                 let now = clock::unix_now();

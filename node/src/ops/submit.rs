@@ -163,6 +163,7 @@ impl Node {
     async fn submit_with(self: &Arc<Self>, caller: &Caller, submit: Submit, nonce: String) -> Result<Submitted, Error> {
         self.check_inputs(&submit)?;
         let ledger = submit.ledger.map_or_else(|| self.default_ledger(), |ledger| self.own_ledger(ledger))?;
+        self.admit_one_more(ledger)?;
         let resolved = match submit.source.clone() {
             Some(wanted) => {
                 let node = Arc::clone(self);
