@@ -119,7 +119,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     crate::replication::garbage::unlock(&radicle);
     let state = Arc::new(State::open(&files.state()).map_err(|error| state_error(&error))?);
     let (view, opened) = View::open(&files.view()).map_err(|error| storage(&error))?;
-    if let Opened::Rebuilt { reason, aside } = &opened {
+    if let Opened::Rebuilding { reason, aside } = &opened {
         tracing::warn!(reason, aside = %aside.display(), "the view is rebuilt from the ledgers; nothing is lost");
     }
     let view = Arc::new(view);

@@ -186,6 +186,7 @@ impl Node {
             self.publish(ledger);
             self.scan(ledger, Origin::Start);
         }
+        self.view.complete().map_err(|error| storage(&error))?;
         self.peers_changed();
         for ledger in self.ledgers() {
             self.publish_record(ledger);

@@ -85,7 +85,8 @@ fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     }
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Puts the names in the directory of `path` on disk.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(directory)?.sync_all()
 }

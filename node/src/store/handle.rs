@@ -11,11 +11,11 @@ use super::{StoreError, file};
 /// A database in a file, or in memory.
 #[derive(Debug)]
 pub struct Handle {
-    place: Place,
+    place: Mutex<Place>,
     opened: Mutex<Option<Arc<Opened>>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     File(PathBuf),
     Memory,
@@ -31,12 +31,17 @@ struct Opened {
 impl Handle {
     /// Of a file opened by [`file::open`] or [`file::create`].
     pub fn file(path: &Path, database: Database) -> Self {
-        Self { place: Place::File(path.into()), opened: Mutex::new(Some(Opened::new(database))) }
+        Self { place: Mutex::new(Place::File(path.into())), opened: Mutex::new(Some(Opened::new(database))) }
     }
 
     /// Of a database in memory.
     pub fn memory(database: Database) -> Self {
-        Self { place: Place::Memory, opened: Mutex::new(Some(Opened::new(database))) }
+        Self { place: Mutex::new(Place::Memory), opened: Mutex::new(Some(Opened::new(database))) }
+    }
+
+    /// The open file has another name now.
+    pub fn moved(&self, path: &Path) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Place::File(path.into());
     }
 
     /// Reads one consistent state.
@@ -67,7 +72,7 @@ impl Handle {
     fn with<T>(&self, work: impl FnOnce(&Opened) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let opened = self.opened()?;
         let result = work(&opened);
-        if let (Err(StoreError::Engine(error)), Place::File(_)) = (&result, &self.place)
+        if let (Err(StoreError::Engine(error)), Place::File(_)) = (&result, self.place())
             && matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo)
         {
             let mut current = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +80,7 @@ impl Handle {
                 current.take();
             }
         }
-        result.map_err(|error| error.at(self.path()))
+        result.map_err(|error| error.at(&self.path()))
     }
 
     fn opened(&self) -> Result<Arc<Opened>, StoreError> {
@@ -83,15 +88,19 @@ impl Handle {
         if let Some(opened) = current.as_ref() {
             return Ok(opened.clone());
         }
-        let opened = Opened::new(file::open(self.path())?);
+        let opened = Opened::new(file::open(&self.path())?);
         *current = Some(opened.clone());
         Ok(opened)
     }
 
-    fn path(&self) -> &Path {
-        match &self.place {
+    fn place(&self) -> Place {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn path(&self) -> PathBuf {
+        match self.place() {
             Place::File(path) => path,
-            Place::Memory => Path::new("memory"),
+            Place::Memory => PathBuf::from("memory"),
         }
     }
 }

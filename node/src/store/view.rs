@@ -2,14 +2,15 @@
 //!
 //! Commits are not durable one by one: every [`COMMITS_PER_SYNC`] and at [`View::flush`]. What a crash takes away, the
 //! scan at start brings back, since an object's tips are written in the transaction of what was read at them.
-//! A damaged file is moved aside and begun anew. What a job is, is the caller's: rows here are what listing needs.
+//! A damaged file, or one of another version, stays until a new one beside it is whole. What a job is, is the caller's: rows here are what listing needs.
 
 mod counts;
 pub mod list;
+mod open;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cobs::digest::Digest;
@@ -18,6 +19,8 @@ use cobs::job::outcome::Outcome;
 use cobs::job::state::Status;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+pub use self::open::Opened;
+use self::open::Rebuilding;
 use super::handle::Handle;
 use super::{StoreError, UnixMs, file};
 
@@ -112,48 +115,16 @@ pub enum Change {
     },
 }
 
-/// What was found when the view was opened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Opened {
-    /// What was written before. Scan for objects whose tips have changed.
-    Kept,
-    /// Nothing; the view is new and empty.
-    Created,
-    /// Something unusable; the view is new and empty.
-    Rebuilt {
-        /// Why it was unusable.
-        reason: String,
-        /// Where it was moved to, in place of an earlier one.
-        aside: PathBuf,
-    },
-}
-
 /// An open `view.redb`. Share it by reference or `Arc`: all methods take `&self`.
 #[derive(Debug)]
 pub struct View {
     handle: Handle,
     unsynced: AtomicU32,
+    /// What takes the place of the old file once it is whole.
+    rebuilding: Mutex<Option<Rebuilding>>,
 }
 
 impl View {
-    /// Opens the view, or begins it anew where there is none or a damaged one.
-    pub fn open(path: &Path) -> Result<(Self, Opened), StoreError> {
-        let reason = match file::open(path).and_then(|database| check_format(&database, path).map(|()| database)) {
-            Ok(database) => return Ok((Self::of(Handle::file(path, database)), Opened::Kept)),
-            Err(StoreError::Missing { .. }) => {
-                let database = file::create(path, create_tables)?;
-                return Ok((Self::of(Handle::file(path, database)), Opened::Created));
-            }
-            Err(StoreError::Corrupt { reason, .. }) => reason,
-            Err(StoreError::Newer { found, known, .. }) => format!("it has format {found}, and {known} is used here"),
-            Err(error) => return Err(error.at(path)),
-        };
-        let aside = file::beside(path, "corrupt");
-        fs::rename(path, &aside).map_err(|source| file::io_error(path, source))?;
-        let database = file::create(path, create_tables)?;
-        Ok((Self::of(Handle::file(path, database)), Opened::Rebuilt { reason, aside }))
-    }
-
     /// A view in memory, for tests and throw-away nodes.
     pub fn in_memory() -> Self {
         let database = file::in_memory();
@@ -162,7 +133,7 @@ impl View {
     }
 
     fn of(handle: Handle) -> Self {
-        Self { handle, unsynced: AtomicU32::new(0) }
+        Self { handle, unsynced: AtomicU32::new(0), rebuilding: Mutex::new(None) }
     }
 
     /// Makes the changes in one transaction: readers see all of them or none. After an error (a full disk) earlier

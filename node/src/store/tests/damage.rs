@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cobs::id::Token;
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::super::claims::Start;
 use super::super::state::{Migration, State};
@@ -112,20 +112,26 @@ fn a_damaged_state_is_refused_and_left_alone_or_lost_nothing() {
     }
 }
 
-#[test]
-fn a_damaged_view_is_moved_aside_and_begun_anew() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("view.redb");
-    let (view, opened) = View::open(&path).unwrap();
+/// A view with fifty jobs, and its bytes.
+fn filled_view(path: &Path) -> Vec<u8> {
+    let (view, opened) = View::open(path).unwrap();
     assert_eq!(opened, Opened::Created);
     for n in 0..50 {
         view.apply(&[Change::Put(Box::new(record(n)))]).unwrap();
     }
     drop(view);
+    fs::read(path).unwrap()
+}
+
+/// A damaged view stays as it is, in its place, until the new one beside it is whole, and is kept aside then.
+#[test]
+fn a_damaged_view_is_rebuilt_beside_and_moved_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("view.redb");
+    let whole = filled_view(&path);
     let (view, opened) = View::open(&path).unwrap();
     assert_eq!((opened, view.tips(ledger(1)).unwrap().len()), (Opened::Kept, 50));
     drop(view);
-    let whole = fs::read(&path).unwrap();
     let mut rebuilt = 0;
     let broken = (0..whole.len()).step_by(whole.len() / 40 + 1).map(|at| {
         let mut bytes = whole.clone();
@@ -139,14 +145,80 @@ fn a_damaged_view_is_moved_aside_and_begun_anew() {
         match opened {
             Opened::Kept => assert_eq!(kept, 50),
             Opened::Created => panic!("there was a file"),
-            Opened::Rebuilt { reason, aside } => {
+            Opened::Rebuilding { reason, aside } => {
                 assert!(!reason.is_empty());
-                assert!(fs::read(aside).unwrap() == bytes, "the damaged file was changed");
                 assert_eq!(kept, 0);
                 view.apply(&[Change::Put(Box::new(record(1)))]).unwrap();
+                assert!(fs::read(&path).unwrap() == bytes, "the damaged file was changed before the new one was whole");
+                view.complete().unwrap();
+                assert!(fs::read(aside).unwrap() == bytes, "the damaged file was changed");
+                view.apply(&[Change::Put(Box::new(record(2)))]).unwrap();
+                drop(view);
+                let (view, opened) = View::open(&path).unwrap();
+                assert_eq!((opened, view.tips(ledger(1)).unwrap().len()), (Opened::Kept, 2));
                 rebuilt += 1;
             }
         }
     }
     assert!(rebuilt >= 6, "only {rebuilt} were rebuilt");
+}
+
+/// However far a rebuilding came before it was killed, the next start finds the old file, or the whole new one.
+#[test]
+fn a_rebuilding_that_is_killed_is_begun_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("view.redb");
+    let (beside, aside) = (directory.path().join("view.redb.rebuilding"), directory.path().join("view.redb.corrupt"));
+    fs::write(&path, b"not a database").unwrap();
+    // left by a process that was killed: half a file, or a link made and no more
+    for left in [&b""[..], b"half", b"not a database either"] {
+        fs::write(&beside, left).unwrap();
+        fs::write(&aside, left).unwrap();
+        let (view, opened) = View::open(&path).unwrap();
+        assert!(matches!(opened, Opened::Rebuilding { .. }), "{opened:?}");
+        view.apply(&[Change::Put(Box::new(record(1)))]).unwrap();
+        // killed: nothing is completed
+        drop(view);
+        assert_eq!(fs::read(&path).unwrap(), b"not a database");
+    }
+    let (view, _) = View::open(&path).unwrap();
+    assert_eq!(view.tips(ledger(1)).unwrap().len(), 0, "what was not completed counted");
+    view.apply(&[Change::Put(Box::new(record(1)))]).unwrap();
+    view.complete().unwrap();
+    // killed right after: what took its place was on disk before
+    std::mem::forget(view);
+    assert!(!beside.exists());
+    assert_eq!(fs::read(&aside).unwrap(), b"not a database");
+    let copy = directory.path().join("copy.redb");
+    fs::copy(&path, &copy).unwrap();
+    let (view, opened) = View::open(&copy).unwrap();
+    assert_eq!((opened, view.tips(ledger(1)).unwrap().len()), (Opened::Kept, 1));
+}
+
+/// A view of another version is not touched until the new one is whole: the program that wrote it may come back.
+#[test]
+fn a_view_of_another_version_is_rebuilt_beside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("view.redb");
+    filled_view(&path);
+    let numbers: TableDefinition<&str, u64> = TableDefinition::new("view-numbers-v1");
+    let database = redb::Database::open(&path).unwrap();
+    let txn = database.begin_write().unwrap();
+    txn.open_table(numbers).unwrap().insert("format", 9).unwrap();
+    txn.commit().unwrap();
+    drop(database);
+    let (view, opened) = View::open(&path).unwrap();
+    let Opened::Rebuilding { reason, aside } = opened else { panic!("{opened:?}") };
+    assert!(reason.contains("format 9"), "{reason}");
+    assert_eq!(aside, directory.path().join("view.redb.other"));
+    let format = |path: &Path| {
+        let database = redb::Database::open(path).unwrap();
+        let txn = database.begin_read().unwrap();
+        txn.open_table(numbers).unwrap().get("format").unwrap().unwrap().value()
+    };
+    assert_eq!(format(&path), 9);
+    view.complete().unwrap();
+    drop(view);
+    assert_eq!((format(&aside), format(&path)), (9, 1));
+    assert_eq!(View::open(&path).unwrap().1, Opened::Kept);
 }
