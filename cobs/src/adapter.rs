@@ -14,6 +14,7 @@ pub mod reader;
 pub mod refs;
 pub mod repository;
 pub mod signed;
+pub mod restored;
 pub mod signing;
 pub mod statement;
 pub mod writer;

@@ -98,8 +98,6 @@ pub(crate) fn changed(odb: &git2::Odb<'_>, since: Option<Oid>, head: Oid) -> Res
 /// Moves the live references of `jobs` in the namespace of `node` into its archive: first the archive, then the
 /// references, so that whatever interrupts it leaves each job in one of them or both. How many moved.
 pub(crate) fn store(repo: &git2::Repository, node: &NodeId, jobs: &[JobId]) -> Result<usize, git2::Error> {
-    let name = refs::in_namespace(node, refs::ARCHIVE);
-    let head = target(repo, &name)?;
     let mut live = BTreeMap::new();
     for job in jobs.iter().take(ARCHIVE_JOBS_MAX) {
         if let Some(tip) = target(repo, &refs::live(node, *job))? {
@@ -109,30 +107,8 @@ pub(crate) fn store(repo: &git2::Repository, node: &NodeId, jobs: &[JobId]) -> R
     if live.is_empty() {
         return Ok(0);
     }
-    let previous = head.map(|id| repo.find_commit(id.into())).transpose()?;
-    let old = previous.as_ref().map(git2::Commit::tree).transpose()?;
-    let mut root = repo.treebuilder(old.as_ref())?;
-    for (job, tip) in &live {
-        let mut tips = tips(repo, node, *job)?;
-        // what lies below the new tip needs no mention, and a list that only grew would come to be more than is read
-        tips.retain(|old| !repo.graph_descendant_of((*tip).into(), (*old).into()).unwrap_or(false));
-        tips.insert(*tip);
-        let text: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-        let (shard, rest) = place(*job);
-        let subtree = root.get(&shard)?.map(|entry| repo.find_tree(entry.id())).transpose()?;
-        let mut subtree = repo.treebuilder(subtree.as_ref())?;
-        subtree.insert(rest, repo.blob(text.as_bytes())?, FileMode::Blob.into())?;
-        root.insert(shard, subtree.write()?, FileMode::Tree.into())?;
-    }
-    let tree = repo.find_tree(root.write()?)?;
-    let mut parents: Vec<_> = previous.into_iter().collect();
-    for tip in live.values() {
-        parents.push(repo.find_commit((*tip).into())?);
-    }
-    let who = repo.signature()?;
-    let commit = repo.commit(None, &who, &who, "Archive finished jobs", &tree, &parents.iter().collect::<Vec<_>>())?;
-    let expected = head.map_or(git2::Oid::ZERO_SHA1, git2::Oid::from);
-    repo.reference_matching(&name, commit, true, expected, "rhizome: archive")?;
+    let tips = live.iter().map(|(job, tip)| (*job, BTreeSet::from([*tip]))).collect();
+    add(repo, node, &tips)?;
     let mut moved = 0;
     for (job, tip) in live {
         let mut reference = repo.find_reference(&refs::live(node, job))?;
@@ -148,6 +124,45 @@ pub(crate) fn store(repo: &git2::Repository, node: &NodeId, jobs: &[JobId]) -> R
         }
     }
     Ok(moved)
+}
+
+/// Adds tips to the archive of `node`, beside those that it lists.
+pub(crate) fn add(
+    repo: &git2::Repository,
+    node: &NodeId,
+    jobs: &BTreeMap<JobId, BTreeSet<Oid>>,
+) -> Result<(), git2::Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let name = refs::in_namespace(node, refs::ARCHIVE);
+    let head = target(repo, &name)?;
+    let previous = head.map(|id| repo.find_commit(id.into())).transpose()?;
+    let old = previous.as_ref().map(git2::Commit::tree).transpose()?;
+    let mut root = repo.treebuilder(old.as_ref())?;
+    for (job, new) in jobs {
+        let mut tips = tips(repo, node, *job)?;
+        // what lies below a new tip needs no mention, and a list that only grew would come to be more than is read
+        let below = |old: &Oid, new: &Oid| repo.graph_descendant_of((*new).into(), (*old).into()).unwrap_or(false);
+        tips.retain(|old| !new.iter().any(|new| below(old, new)));
+        tips.extend(new);
+        let text: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+        let (shard, rest) = place(*job);
+        let subtree = root.get(&shard)?.map(|entry| repo.find_tree(entry.id())).transpose()?;
+        let mut subtree = repo.treebuilder(subtree.as_ref())?;
+        subtree.insert(rest, repo.blob(text.as_bytes())?, FileMode::Blob.into())?;
+        root.insert(shard, subtree.write()?, FileMode::Tree.into())?;
+    }
+    let tree = repo.find_tree(root.write()?)?;
+    let mut parents: Vec<_> = previous.into_iter().collect();
+    for tip in jobs.values().flatten() {
+        parents.push(repo.find_commit((*tip).into())?);
+    }
+    let who = repo.signature()?;
+    let commit = repo.commit(None, &who, &who, "Archive finished jobs", &tree, &parents.iter().collect::<Vec<_>>())?;
+    let expected = head.map_or(git2::Oid::ZERO_SHA1, git2::Oid::from);
+    repo.reference_matching(&name, commit, true, expected, "rhizome: archive")?;
+    Ok(())
 }
 
 fn place(job: JobId) -> (String, String) {

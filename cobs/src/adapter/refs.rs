@@ -10,6 +10,9 @@ pub const ARCHIVE: &str = "refs/rhizome/archive/jobs";
 /// The reference of a namespace's peer record.
 pub const PEER: &str = "refs/rhizome/peer";
 
+/// The reference of a namespace's signature over its references.
+pub(crate) const SIGNED: &str = "refs/rad/sigrefs";
+
 /// All live job references of a repository.
 pub(crate) fn live_glob() -> String {
     format!("refs/namespaces/*/refs/cobs/{}/*", job::TYPE_NAME)

@@ -4,7 +4,7 @@
 //! one announcement, and only then the replies. It never reads a clock for what it writes and knows no network:
 //! announcing is a callback.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,6 +89,13 @@ pub enum Draft {
         /// The jobs; one without a live reference is passed over.
         jobs: Vec<JobId>,
     },
+    /// Takes back what a peer holds of this node and this home has lost; afterwards the ledger is open again.
+    Recover {
+        /// Where.
+        ledger: RepoId,
+        /// The signature over this node's references that the peer holds. Its objects are here.
+        head: Oid,
+    },
     /// Signs and announces what is stored and not signed: at start, and after another process signed.
     Publish {
         /// Where.
@@ -111,7 +118,7 @@ impl Draft {
             Self::Append { urgency, .. } => *urgency,
             // it says nothing new
             Self::Archive { .. } => Urgency::Soon,
-            Self::Create { .. } | Self::PeerRecord { .. } | Self::Publish { .. } => Urgency::Now,
+            Self::Create { .. } | Self::PeerRecord { .. } | Self::Recover { .. } | Self::Publish { .. } => Urgency::Now,
         }
     }
 }
@@ -134,6 +141,11 @@ pub enum Written {
         ledger: RepoId,
         /// How many jobs moved.
         jobs: usize,
+    },
+    /// What a peer held is here again.
+    Recovered {
+        /// Where.
+        ledger: RepoId,
     },
     /// What was unsigned is signed.
     Published {
@@ -169,6 +181,9 @@ pub enum WriteError {
     /// The writer has ended.
     #[error("the writer has stopped")]
     Stopped,
+    /// A peer holds newer operations of this node than this home does.
+    #[error("a peer holds newer operations of this node in {0} than this home does: it was restored from a copy")]
+    Behind(RepoId),
     /// The ledger is not in this storage, or cannot be opened.
     #[error("cannot open ledger {ledger}")]
     Ledger {
@@ -262,8 +277,12 @@ pub struct WriterHandle {
     node: NodeId,
     queue: SyncSender<Message>,
     live: Arc<Mutex<BTreeMap<RepoId, usize>>>,
+    closed: Closed,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
+
+/// Ledgers that are not written to.
+pub(crate) type Closed = Arc<Mutex<BTreeSet<RepoId>>>;
 
 /// What goes through the queue.
 pub(crate) enum Message {
@@ -284,8 +303,9 @@ impl Writer {
         let lock = lock::HomeLock::take(&config.home)?;
         let node = *config.signer.public_key();
         let live = Arc::new(Mutex::new(BTreeMap::new()));
+        let closed = Closed::default();
         let (queue, drafts) = sync_channel(QUEUE_DRAFTS_MAX);
-        let worker = thread::Worker::new(config, announce, written, Arc::clone(&live))?;
+        let worker = thread::Worker::new(config, announce, written, Arc::clone(&live), Arc::clone(&closed))?;
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -293,7 +313,7 @@ impl Writer {
                 drop(lock);
             })
             .map_err(|source| WriterError::Io { doing: "start a thread for", path: "the writer".to_owned(), source })?;
-        Ok(WriterHandle { node, queue, live, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(WriterHandle { node, queue, live, closed, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 }
 
@@ -324,6 +344,16 @@ impl WriterHandle {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).get(ledger).copied()
     }
 
+    /// Writes nothing more to a ledger, not even what waits, until it is recovered. What is under way may still be.
+    pub fn close(&self, ledger: RepoId) {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(ledger);
+    }
+
+    /// Whether a ledger was closed and has not been recovered.
+    pub fn is_closed(&self, ledger: &RepoId) -> bool {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).contains(ledger)
+    }
+
     /// The node whose key signs.
     pub fn node(&self) -> NodeId {
         self.node
@@ -350,6 +380,7 @@ impl Draft {
             | Self::Append { ledger, .. }
             | Self::PeerRecord { ledger, .. }
             | Self::Archive { ledger, .. }
+            | Self::Recover { ledger, .. }
             | Self::Publish { ledger } => *ledger,
         }
     }
@@ -360,7 +391,7 @@ impl Written {
     pub fn operation(&self) -> Option<Operation> {
         match self {
             Self::Operation(operation) => Some(*operation),
-            Self::PeerRecord { .. } | Self::Archived { .. } | Self::Published { .. } => None,
+            Self::PeerRecord { .. } | Self::Archived { .. } | Self::Recovered { .. } | Self::Published { .. } => None,
         }
     }
 }

@@ -14,4 +14,5 @@ mod reading;
 mod script;
 mod stage;
 mod signed;
+mod restored;
 mod writing;

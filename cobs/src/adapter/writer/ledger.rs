@@ -3,6 +3,8 @@
 //! An operation's parents are this node's own last tip of the object, or the root: nobody else's. The fold needs no
 //! causality, and a stranger's commits then never become ancestors of ours.
 
+mod recover;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -133,6 +135,7 @@ impl Ledger {
                 self.live = self.live.saturating_sub(moved);
                 Ok(Step { written: Written::Archived { ledger, jobs: moved }, undo: None })
             }
+            Draft::Recover { head, .. } => self.recover(head),
             Draft::Publish { ledger } => Ok(Step { written: Written::Published { ledger }, undo: None }),
         }
     }
@@ -306,7 +309,7 @@ impl Ledger {
 
     /// Where the signature over this node's references stands.
     pub fn signed_head(&self) -> Result<Option<Oid>, git2::Error> {
-        target(&self.repo.backend, &refs::in_namespace(&self.node, "refs/rad/sigrefs"))
+        target(&self.repo.backend, &refs::in_namespace(&self.node, refs::SIGNED))
     }
 
     /// Signs all references of this node's namespace. Retried: another process may sign at the same moment, and what

@@ -11,8 +11,8 @@ use radicle::storage::{ReadStorage as _, RepositoryError};
 
 use super::ledger::{Ledger, Step};
 use super::{
-    Announce, BATCH_DRAFTS_MAX, Draft, Message, OnWritten, Reply, UNSIGNED_RETRY_MS, Urgency, WriteError, Writer,
-    WriterConfig, WriterError, Written,
+    Announce, BATCH_DRAFTS_MAX, Closed, Draft, Message, OnWritten, Reply, UNSIGNED_RETRY_MS, Urgency, WriteError,
+    Writer, WriterConfig, WriterError, Written,
 };
 use crate::id::RepoId;
 
@@ -22,6 +22,7 @@ pub(super) struct Worker<S> {
     announce: Announce,
     written: OnWritten,
     live: Arc<Mutex<BTreeMap<RepoId, usize>>>,
+    closed: Closed,
     ledgers: BTreeMap<RepoId, Ledger>,
     /// An open directory of the storage, by which its file system is synced.
     storage: File,
@@ -40,6 +41,7 @@ impl<S: Signer> Worker<S> {
         announce: Announce,
         written: OnWritten,
         live: Arc<Mutex<BTreeMap<RepoId, usize>>>,
+        closed: Closed,
     ) -> Result<Self, WriterError> {
         let path = config.storage.path().to_owned();
         let storage = File::open(&path).map_err(|source| WriterError::Io {
@@ -47,7 +49,7 @@ impl<S: Signer> Worker<S> {
             path: path.display().to_string(),
             source,
         })?;
-        Ok(Self { config, announce, written, live, ledgers: BTreeMap::new(), storage })
+        Ok(Self { config, announce, written, live, closed, ledgers: BTreeMap::new(), storage })
     }
 
     pub fn run(mut self, drafts: &Receiver<Message>) {
@@ -121,6 +123,10 @@ impl<S: Signer> Worker<S> {
     /// Stores and signs the drafts for one ledger; those that failed are answered at once. None when nothing is
     /// left to be synced.
     fn store(&mut self, id: RepoId, drafts: Vec<(Draft, Reply)>) -> Option<Vec<(Step, Reply)>> {
+        let drafts = self.admitted(id, drafts);
+        if drafts.is_empty() {
+            return None;
+        }
         if let Err(error) = self.open(id) {
             drafts.into_iter().for_each(|(_, reply)| reply(Err(error.clone())));
             return None;
@@ -140,7 +146,12 @@ impl<S: Signer> Worker<S> {
         if steps.is_empty() {
             return None;
         }
-        let Err(error) = ledger.sign(signer) else { return Some(steps) };
+        let Err(error) = ledger.sign(signer) else {
+            if steps.iter().any(|(step, _)| matches!(step.written, Written::Recovered { .. })) {
+                self.closed.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            }
+            return Some(steps);
+        };
         tracing::warn!(ledger = %id, %error, "cannot sign references");
         let taken_back = before.is_ok_and(|before| ledger.take_back(steps.iter().map(|(step, _)| step), before));
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, ledger.live());
@@ -151,6 +162,21 @@ impl<S: Signer> Worker<S> {
             self.keep_unsigned(id, steps, &WriteError::Unconfirmed(Arc::new(error)));
         }
         None
+    }
+
+    /// What may be written: to a closed ledger nothing but what opens it again.
+    fn admitted(&self, id: RepoId, drafts: Vec<(Draft, Reply)>) -> Vec<(Draft, Reply)> {
+        if !self.is_closed(&id) {
+            return drafts;
+        }
+        let (admitted, refused) =
+            drafts.into_iter().partition::<Vec<_>, _>(|(draft, _)| matches!(draft, Draft::Recover { .. }));
+        refused.into_iter().for_each(|(_, reply)| reply(Err(WriteError::Behind(id))));
+        admitted
+    }
+
+    fn is_closed(&self, id: &RepoId) -> bool {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     fn open(&mut self, id: RepoId) -> Result<(), WriteError> {
@@ -195,6 +221,9 @@ impl<S: Signer> Worker<S> {
         let unsigned: Vec<RepoId> =
             self.ledgers.iter().filter(|(_, ledger)| ledger.is_unsigned()).map(|(id, _)| *id).collect();
         for id in unsigned {
+            if self.is_closed(&id) {
+                continue;
+            }
             let Some(ledger) = self.ledgers.get_mut(&id) else { continue };
             if let Err(error) = ledger.sign(&self.config.signer) {
                 tracing::warn!(ledger = %id, %error, "stored operations still cannot be signed");
