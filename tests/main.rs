@@ -19,6 +19,7 @@ mod outage;
 mod pair;
 mod rad;
 mod removal;
+mod restored;
 mod support;
 mod tidy;
 mod why;

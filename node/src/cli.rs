@@ -38,7 +38,7 @@ use self::output::Format;
 use crate::demo;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
-    AuditEntry, ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, Removed,
+    AuditEntry, ConfigValue, Health, Invitation, Invite, Join, Joined, Peer, PeerChange, PeerGrant, Recovered, Removed,
     TokenCreate, TokenCreated, TokenInfo,
 };
 use crate::setup::Place;
@@ -129,6 +129,10 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Job { verb } => return jobs::job(&client, verb, format).await,
         Verb::Why { id } => why::why(&client, id.as_deref(), format).await?,
         Verb::Status => format.print(&client.get::<Health>("/health").await?, show::health)?,
+        Verb::Recover => {
+            let recovered = client.send::<Recovered>(Method::POST, "/v1/recover", &()).await?;
+            format.print(&recovered, show::recovered)?;
+        }
         Verb::Invite(options) => invite(&client, options, format).await?,
         Verb::Join(options) => join(&client, place, options, format).await?,
         Verb::Peers { verb } => peers(&client, verb.unwrap_or(PeersVerb::List), format).await?,

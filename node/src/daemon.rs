@@ -86,6 +86,7 @@ pub async fn run(start: Start, stop: CancellationToken, ready: impl FnOnce(&Arc<
     node.api_addresses.set(vec![address.to_string()]).ok();
     start_link(&node, link_files).await?;
     let events = start_threads(&node, threads)?;
+    crate::peering::restored::before_writing(&node).await;
     let starter = Arc::clone(&node);
     let started = tokio::task::spawn_blocking(move || starter.take_up());
     started.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;

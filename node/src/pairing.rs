@@ -203,6 +203,7 @@ fn admit(node: &Arc<Node>, key: TransportKey, request: &Redeem) -> Result<Welcom
 
 /// A new identity revision that lets the joiner fetch the ledger. True when it holds at once.
 fn allow(node: &Arc<Node>, ledger: RepoId, joiner: NodeId) -> Result<bool, Error> {
+    node.may_sign(ledger)?;
     let home = node.home();
     for attempt in 1.. {
         let repository = cobs::adapter::repository::open(&home, ledger)
@@ -237,6 +238,7 @@ pub fn remove(node: &Arc<Node>, peer: NodeId) -> Result<BTreeSet<RepoId>, Error>
     let mut stays = BTreeSet::new();
     for ledger in node.state.settings().unwrap_or_default().ledgers {
         let Ok(repository) = cobs::adapter::repository::open(&home, ledger) else { continue };
+        node.may_sign(ledger)?;
         match identity::disallow(&home, &repository, peer) {
             Ok(Amendment::Accepted(_)) => node.announce(ledger),
             Ok(Amendment::Unchanged) => {}

@@ -2,6 +2,7 @@
 //! whose key was proved; what it may have is this node's policy and the job's privacy.
 
 pub mod copies;
+pub mod restored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/copies", post(copies::copies))
         .route("/jobs/{id}/log", get(log))
         .route("/jobs/{id}/blobs/{digest}", get(blob))
+        .merge(restored::routes())
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .with_state(Arc::clone(node))
 }

@@ -6,6 +6,7 @@
 mod event;
 pub mod garbage;
 mod git;
+mod own;
 mod peers;
 mod port;
 mod pulse;

@@ -13,7 +13,7 @@ use crate::ops::error::Error;
 use crate::ops::types::{
     Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
     Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PendingChanges,
-    Pod, Removed, StreamMessage, Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
+    Pod, Recovered, Removed, StreamMessage, Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Ended as _, Follow, Kind, Record};
 
@@ -88,6 +88,9 @@ macro_rules! each_operation {
             /// Uses a pairing link.
             join(join: Join) -> Result<Joined, Error>
                 => |joined| joined.node.to_string();
+            /// Takes back what peers hold of this node and its home has lost.
+            recover() -> Result<Recovered, Error>
+                => |recovered| format!("{} ledgers", recovered.ledgers.len());
             /// Each value of the configuration.
             config() -> Result<Vec<ConfigValue>, Error>;
             /// Who asked for what, newest first.

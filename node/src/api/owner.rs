@@ -10,8 +10,8 @@ use super::operations::Operations;
 use super::problem::Problem;
 use super::{Call, Routes};
 use crate::ops::types::{
-    AuditEntry, AuditQuery, ConfigValue, Invitation, Invite, Join, Joined, Peer, PeerChange, Removed, TokenCreate,
-    TokenCreated, TokenInfo,
+    AuditEntry, AuditQuery, ConfigValue, Invitation, Invite, Join, Joined, Peer, PeerChange, Recovered, Removed,
+    TokenCreate, TokenCreated, TokenInfo,
 };
 
 pub fn routes<N: Operations>() -> Routes<N> {
@@ -24,6 +24,7 @@ pub fn routes<N: Operations>() -> Routes<N> {
         .on(Method::DELETE, "/v1/peers/{peer}", remove_peer)
         .on(Method::POST, "/v1/invitations", invite)
         .on(Method::POST, "/v1/join", join)
+        .on(Method::POST, "/v1/recover", recover)
         .on(Method::GET, "/v1/config", config)
         .on(Method::GET, "/v1/audit", audit)
 }
@@ -69,6 +70,10 @@ async fn invite<N: Operations>(
 
 async fn join<N: Operations>(call: Call<N>, body::Json(join): body::Json<Join>) -> Result<Json<Joined>, Problem> {
     Ok(Json(call.node().join(&call.caller, join).await?))
+}
+
+async fn recover<N: Operations>(call: Call<N>) -> Result<Json<Recovered>, Problem> {
+    Ok(Json(call.node().recover(&call.caller).await?))
 }
 
 async fn config<N: Operations>(call: Call<N>) -> Result<Json<Vec<ConfigValue>>, Problem> {

@@ -69,6 +69,7 @@ pub fn meaning(code: Code) -> (StatusCode, &'static str) {
         Code::WrongTransportKey => (StatusCode::BAD_GATEWAY, "The peer presented another key"),
         Code::PeerUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "The peer cannot be reached"),
         Code::NoLedger => (StatusCode::CONFLICT, "No ledger is set up"),
+        Code::RestoredHome => (StatusCode::CONFLICT, "The home was restored from a copy"),
         Code::NotDelegate => (StatusCode::FORBIDDEN, "Only a delegate may do this"),
         Code::LedgerFull => (StatusCode::SERVICE_UNAVAILABLE, "The ledger is full"),
         Code::Busy => (StatusCode::SERVICE_UNAVAILABLE, "The node is busy"),

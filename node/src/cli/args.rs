@@ -70,6 +70,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<PeersVerb>,
     },
+    /// Take back what peers hold of this node, where its home was restored from a copy
+    Recover,
     /// Run a command as a job, follow it, and end with its exit code
     Run(Box<RunOptions>),
     /// Submit, look at and end jobs

@@ -123,6 +123,6 @@ pub fn exit_code(code: Code) -> u8 {
         | Code::InvitationExpired
         | Code::NotDelegate
         | Code::Locked => 77,
-        Code::NoLedger | Code::NewerVersion | Code::Config => 78,
+        Code::NoLedger | Code::RestoredHome | Code::NewerVersion | Code::Config => 78,
     }
 }

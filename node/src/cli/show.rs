@@ -9,7 +9,7 @@ use super::output::{plain, table};
 use super::quantity::{show_bytes, show_ms};
 use crate::ops::types::{
     Artifacts, AuditEntry, ConfigValue, Health, Invitation, JobSummary, JobView, Joined, Page, Peer, PeerGrant,
-    Removed, TokenCreated, TokenInfo,
+    Recovered, Removed, TokenCreated, TokenInfo,
 };
 
 /// Digits of a job's id in a list; enough to name it.
@@ -154,6 +154,15 @@ pub fn removed(removed: &Removed) -> String {
         ));
     }
     text
+}
+
+/// What was taken back from peers.
+pub fn recovered(recovered: &Recovered) -> String {
+    if recovered.ledgers.is_empty() {
+        return "no linked peer holds more of this node than this home does".into();
+    }
+    let line = |(ledger, peer): (_, &String)| format!("{ledger}: taken back from {}", plain(peer));
+    recovered.ledgers.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A pairing link.

@@ -91,6 +91,7 @@ async fn link_events(node: Arc<Node>) {
             Ok(LinkEvent::Connected { node: peer }) => {
                 tracing::info!(%peer, "link up");
                 node.whereabouts.came(Way::Link, peer);
+                peering::restored::check(&node, peer).await;
                 let teller = Arc::clone(&node);
                 tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerUp { node: peer })).await.ok();
                 peering::tell_capacity(&node, Some(peer)).await;

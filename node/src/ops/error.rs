@@ -48,6 +48,8 @@ pub enum Code {
     PeerUnreachable,
     /// No ledger is set up here.
     NoLedger,
+    /// A peer holds newer operations of this node than its home does.
+    RestoredHome,
     /// Only a delegate of the ledger may do it.
     NotDelegate,
     /// Too many unfinished jobs of this node.
@@ -106,6 +108,7 @@ impl Code {
             Self::WrongTransportKey => "ask its operator who answers there",
             Self::PeerUnreachable => "see which peers are connected: rhizome peers",
             Self::NoLedger => "make one with: rhizome init; or join one with: rhizome join LINK",
+            Self::RestoredHome => "take back what peers hold of this node: rhizome recover",
             Self::NoDaemon => "start it with: rhizome up",
             Self::AlreadyRunning => "look at it with: rhizome status",
             Self::PortInUse => "stop the program that has it, or choose another port",

@@ -315,6 +315,9 @@ pub fn write_error(error: &WriteError) -> Error {
         }
         WriteError::Invalid(_) | WriteError::Record(_) => Error::new(Code::BadRequest, words),
         WriteError::UnknownJob(_) => Error::new(Code::NotFound, words),
+        WriteError::Behind(_) => {
+            Error::new(Code::RestoredHome, words).hint("take it back from a peer with: rhizome recover")
+        }
         WriteError::Ledger { .. } => Error::new(Code::NoLedger, words).hint("see: rhizome status"),
         WriteError::Stopped | WriteError::Unconfirmed(_) => Error::new(Code::Unconfirmed, words),
         WriteError::SequenceExhausted(_)

@@ -19,7 +19,7 @@ use cobs::job::state::{Job, Status};
 pub use self::explain::{Explain, ExplainNode};
 pub use self::node::{
     Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
-    LedgerStatus, Peer, PeerChange, Removed, TokenCreate, TokenCreated, TokenInfo,
+    LedgerStatus, Peer, PeerChange, Recovered, Removed, TokenCreate, TokenCreated, TokenInfo,
 };
 pub use self::stream::{LogPiece, StreamKind, StreamMessage, StreamStatus};
 pub use self::why::{

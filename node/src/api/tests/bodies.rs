@@ -47,6 +47,7 @@ codes!(
     WrongTransportKey,
     PeerUnreachable,
     NoLedger,
+    RestoredHome,
     NotDelegate,
     LedgerFull,
     Busy,

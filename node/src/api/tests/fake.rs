@@ -24,8 +24,9 @@ use tokio::sync::{Notify, watch};
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
     Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
-    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PeerGrant, Pod, Publish, Removed,
-    StreamKind, StreamMessage, Submit, SubmitSource, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
+    Invite, JobQuery, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PeerGrant, Pod, Publish,
+    Recovered, Removed, StreamKind, StreamMessage, Submit, SubmitSource, Submitted, TokenCreate, TokenCreated,
+    TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Follow, Scope};
 
@@ -283,13 +284,16 @@ impl Fake {
         Ok(Invitation { link: String::from("rhizome:link"), expires_at: TS.to_owned(), grants: invite.grants })
     }
 
+    pub async fn recover(&self, caller: &Caller) -> Result<Recovered, Error> {
+        caller.require_owner().map(|()| Recovered::default())
+    }
+
     pub async fn join(&self, caller: &Caller, join: Join) -> Result<Joined, Error> {
         caller.require_owner()?;
         if join.link != "rhizome:link" {
             return Err(Error::new(Code::InvitationUsed, "the link was used before"));
         }
-        let alias = String::from("alpha");
-        let (grants, granted) = (join.grants, BTreeSet::new());
+        let (grants, granted, alias) = (join.grants, BTreeSet::new(), String::from("alpha"));
         Ok(Joined { node: node_id(), alias, ledger: ledger(), grants, granted, approved: true, is_default: true })
     }
 

@@ -46,6 +46,7 @@ const ROWS: &[(Method, &str, For, &str)] = &[
     (Method::DELETE, "/v1/peers/{peer}", For::TheOwner, ""),
     (Method::POST, "/v1/invitations", For::TheOwner, ""),
     (Method::POST, "/v1/join", For::TheOwner, r#"{"link":"rhizome:link"}"#),
+    (Method::POST, "/v1/recover", For::TheOwner, ""),
     (Method::GET, "/v1/config", For::TheOwner, ""),
     (Method::GET, "/v1/audit", For::TheOwner, ""),
 ];

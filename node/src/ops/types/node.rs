@@ -195,6 +195,13 @@ pub struct Joined {
     pub is_default: bool,
 }
 
+/// What was taken back from peers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Recovered {
+    /// The ledgers that were behind, with the alias of the peer that held more.
+    pub ledgers: BTreeMap<RepoId, String>,
+}
+
 /// Make a token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
