@@ -66,6 +66,29 @@ fn a_disallowed_peer_fetches_no_more() {
     assert!(copy.backend.find_commit(kept.into()).is_err());
 }
 
+/// An outsider is served a private ledger by nobody, neither by its founder nor by a member that relays it, until it is
+/// allowed; and nothing of it is announced to one.
+#[test]
+fn an_outsider_fetches_nothing() {
+    let (a, b, rid) = pair();
+    let mut outsider = Peer::start(3);
+    for member in [&a, &b] {
+        assert_eq!(outsider.dial(member), Reach::Connected);
+        outsider.wait_connected(member.id);
+    }
+    outsider.node.seed(rid).unwrap();
+    a.write_ref(rid, "refs/rhizome/peer", "not for everyone");
+    for member in [&a, &b] {
+        let refused = outsider.node.fetch(rid, member.id, PATIENCE).unwrap_err();
+        assert!(matches!(refused, FetchError::Refused { .. }), "{refused:?}");
+    }
+    assert!(repository::open(&outsider.node.home(), rid).is_err(), "something of it is here");
+    let home = a.node.home();
+    identity::allow(&home, &repository::open(&home, rid).unwrap(), &BTreeSet::from([outsider.id])).unwrap();
+    let fetched = outsider.node.fetch(rid, a.id, PATIENCE).unwrap();
+    assert!(fetched.refs.iter().any(|fetched| fetched.name == "refs/rhizome/peer"), "{fetched:?}");
+}
+
 /// What stands in the way of a fetch is told apart.
 #[test]
 fn a_fetch_says_why_it_brings_nothing() {
