@@ -245,7 +245,11 @@ impl Node {
             Effect::Start { run, deadline } => {
                 tracing::debug!(%run, "starts");
                 self.block(move |node| {
-                    node.runs.start(run, deadline, &node.claims);
+                    if node.may_have_begun(run.job) {
+                        node.runs.refuse(run, &node.claims);
+                    } else {
+                        node.runs.start(run, deadline, &node.claims);
+                    }
                     node.changes.send(run.job).ok();
                     node.capacity_changed.notify_one();
                 });

@@ -119,6 +119,19 @@ impl Runs {
         Ok(())
     }
 
+    /// Starts nothing in a home that was restored from a copy: it cannot know whether the token was started before.
+    pub fn refuse(&self, run: RunId, claims: &Claims) {
+        let reason = "this home was restored from a copy, and may have started it before".to_owned();
+        let report = match self.state.record_start(run.job, run.token, unix_now()) {
+            Ok(_) => without_run(RunOutcome::Lost, reason),
+            Err(error) => {
+                without_run(RunOutcome::CouldNotStart, format!("{reason}; and that cannot be noted: {error}"))
+            }
+        };
+        tracing::warn!(%run, reason = %report.reason, "run not started");
+        claims.send(Event::Ended { run, report });
+    }
+
     /// Starts a prepared run after a durable record that its token was started. Blocks.
     pub fn start(self: &Arc<Self>, run: RunId, deadline: Option<Millis>, claims: &Claims) {
         let request = self.lock().get(&run).and_then(|active| active.request.clone());

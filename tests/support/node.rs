@@ -104,6 +104,21 @@ impl Node {
         self.end(Signal::KILL);
     }
 
+    /// Ends what the daemon left behind, as when the machine is switched off.
+    #[track_caller]
+    pub fn end_runs(&self) {
+        wait::until("the home's processes have ended", wait::LIMIT, || {
+            let living = self.home.processes();
+            for pid in &living {
+                let pid =
+                    i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw).expect("the kernel's ids fit");
+                // it may have ended by itself in between
+                let _gone = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            living.is_empty().then_some(())
+        });
+    }
+
     #[track_caller]
     fn end(&mut self, signal: Signal) {
         let mut daemon = self.daemon.take().expect("it is up");

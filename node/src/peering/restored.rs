@@ -20,10 +20,11 @@ use tokio_util::io::ReaderStream;
 
 use cobs::adapter::writer::{Draft, WriteError};
 use cobs::adapter::{repository, restored};
-use cobs::id::{NodeId, Oid, RepoId};
+use cobs::id::{JobId, NodeId, Oid, RepoId};
 use scheduler::machine::Origin;
 
 use super::{Refusal, ask, before, peer};
+use crate::clock::unix_now;
 use crate::link::{Caller as LinkCaller, LinkEvent};
 use crate::node::Node;
 use crate::ops::Caller;
@@ -32,6 +33,7 @@ use crate::ops::jobs::storage;
 use crate::ops::submit::write_error;
 use crate::ops::types::Recovered;
 use crate::store::peers::Standing;
+use crate::store::settings::Settings;
 
 /// How long a start waits for the first peer to say what it holds of this node.
 const FIRST_WORD: Duration = Duration::from_millis(1_500);
@@ -162,6 +164,14 @@ impl Node {
         if self.writer.is_closed(&ledger) { Err(write_error(&WriteError::Behind(ledger))) } else { Ok(()) }
     }
 
+    /// Whether this node may have begun a run of a job, and lost its record with the state: a token starts at most once.
+    pub(crate) fn may_have_begun(&self, job: JobId) -> bool {
+        let Ok(Some(stored)) = self.view.job(job) else { return false };
+        let row = stored.row;
+        let recovered = self.state.settings().unwrap_or_default().recovered;
+        self.writer.is_closed(&row.ledger) || recovered.get(&row.ledger).is_some_and(|at| row.created <= *at)
+    }
+
     /// Takes back from the linked peers what they hold of this node and this home has lost, and writes again.
     ///
     /// # Errors
@@ -198,11 +208,15 @@ impl Node {
             brought?;
             node.replication.unpack(ledger, &path).map_err(|error| storage(&error))?;
             std::fs::remove_file(&path).ok();
+            let recovered = |settings: &mut Settings| {
+                settings.recovered.insert(ledger, unix_now());
+            };
+            node.state.update_settings(recovered).map_err(|error| storage(&error))?;
             node.writer.write(Draft::Recover { ledger, head }).map_err(|error| write_error(&error))?;
             tracing::info!(%ledger, %peer, "what the peer held of this node is here again");
             // what others wrote since the copy was made is lost as well, and nobody announces it again
             if let Err(error) = node.replication.fetch(ledger, peer, LEDGER_FETCH) {
-                tracing::info!(%ledger, %peer, %error, "the peer's own operations come with its next announcement");
+                tracing::info!(%ledger, %peer, %error, "the peer's own operations come with its next session");
             }
             // what this node confirmed or began since the copy was made it does not know any more
             node.scan(ledger, Origin::Start);

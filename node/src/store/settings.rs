@@ -1,13 +1,13 @@
 //! What the node decided by itself or was told once, and the config file does not say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cobs::id::{NodeId, RepoId};
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::state::State;
-use super::{StoreError, decode, encode};
+use super::{StoreError, UnixMs, decode, encode};
 
 /// One row: JSON of [`Settings`].
 pub(super) const SETTINGS: TableDefinition<(), &[u8]> = TableDefinition::new("settings-v1");
@@ -22,6 +22,8 @@ pub struct Settings {
     pub default_ledger: Option<RepoId>,
     /// Work trees of this machine that were published privately because their owner said so.
     pub published: BTreeSet<String>,
+    /// When what a restored home had lost of a ledger was taken back.
+    pub recovered: BTreeMap<RepoId, UnixMs>,
     /// The always-on arbiter chosen at the first pairing.
     pub arbiter: Option<NodeId>,
 }
