@@ -76,23 +76,24 @@ impl Replication {
         Files { loose: loose(&directory), collected }
     }
 
-    /// See [`collect`].
+    /// Collects a repository, alone and at the lowest priority, until `stop`, which is told for how long it has taken,
+    /// says that it is enough. Blocks.
     ///
     /// # Errors
-    /// As [`collect`].
+    /// When another process does it, it fails, or it was stopped.
     pub fn collect(&self, rid: RepoId, stop: impl Fn(Duration) -> bool) -> Result<Collected, GarbageError> {
         collect(&self.home().storage.path_of(&rid), stop)
     }
 }
 
-/// Removes what killed processes left locked in any repository of a home; see [`remove_stale_locks`].
+/// Removes what killed processes left locked in any repository of a home. Blocks, for some seconds where it is fresh.
 pub fn unlock(home: &NodeHome) {
     for entry in fs::read_dir(home.storage.path()).into_iter().flatten().flatten() {
         remove_stale_locks(&entry.path());
     }
 }
 
-/// Collects the repository at `directory`, alone and at the lowest priority, until `stop` says that it is enough. Blocks.
+/// See [`Replication::collect`].
 fn collect(directory: &Path, stop: impl Fn(Duration) -> bool) -> Result<Collected, GarbageError> {
     let before = bytes(directory);
     let started = Instant::now();
