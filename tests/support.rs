@@ -12,3 +12,4 @@ pub mod repository;
 pub mod skip;
 pub mod tools;
 pub mod wait;
+pub mod witness;
