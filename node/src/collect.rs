@@ -15,6 +15,7 @@ use cobs::id::{JobId, NodeId, Token};
 use cobs::job::outcome::RunOutcome;
 use cobs::job::spec::Privacy;
 use cobs::job::state::{Job, Report};
+use scheduler::fault;
 use scheduler::runner::finished::Manifest;
 use scheduler::runner::request::stays_below;
 use scheduler::runner::{ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX};
@@ -200,7 +201,10 @@ async fn copy_log(node: &Arc<Node>, job: JobId, token: Token, from: NodeId, log:
     }
     let file = file.into_inner().map_err(|error| storage(error.into_error()))?;
     file.sync_all().map_err(storage)?;
-    std::fs::rename(&temporary, &path).map_err(storage)
+    fault::pass("log.copied");
+    std::fs::rename(&temporary, &path).map_err(storage)?;
+    fault::pass("log.home");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use cobs::adapter::writer::{Urgency, Writer, WriterConfig, WriterError, WriterHa
 use cobs::id::NodeId;
 use cobs::job::spec::RunnerKind;
 use scheduler::capacity::RunnerCapability;
+use scheduler::fault;
 use scheduler::machine::{Machine, Millis, Settings};
 use scheduler::probe::{Facts, Probe};
 use scheduler::runner::Runner as _;
@@ -184,6 +185,7 @@ fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>, runtime: Ha
         storage: radicle.storage.clone(),
         signer: radicle.signer.clone(),
         home: radicle.home.path().to_owned(),
+        passed: |draft, how_far| fault::pass(format_args!("{draft}.{how_far}")),
     };
     let announce = move |ledger, urgency| {
         let Some(replication) = announcer.get() else { return };

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cobs::id::{JobId, RunId, Token};
 use cobs::job::action::Digests;
 use cobs::job::outcome::RunOutcome;
+use scheduler::fault;
 use scheduler::machine::{Event, Millis, RunReport, StopReason};
 use scheduler::runner::clock::BootMs;
 use scheduler::runner::finished::Finished;
@@ -156,6 +157,7 @@ impl Runs {
         let mut request = request.clone();
         request.deadline = deadline.map_or(Deadline::Held, |at| Deadline::At(BootMs(at.0)));
         let handle = self.sandbox.start(&self.directory(run), &request).map_err(|error| chain(&error))?;
+        fault::pass("run.armed");
         tracing::info!(%run, "run started");
         metrics::counter!("rhizome_runs_started_total").increment(1);
         self.note(run, |active| {
@@ -189,6 +191,7 @@ impl Runs {
                     Err(_) => without_run(RunOutcome::Lost, chain(&error)),
                 },
             };
+            fault::pass("run.ended");
             tracing::info!(run = %id, outcome = ?report.outcome, reason = %report.reason, "run ended");
             claims.send(Event::Ended { run: id, report });
         };

@@ -4,6 +4,7 @@
 //! what they decide is ordered. Runners and probes stand at the edge and never decide whether a job may run.
 
 pub mod capacity;
+pub mod fault;
 pub mod machine;
 pub mod place;
 pub mod probe;

@@ -51,7 +51,16 @@ pub struct WriterConfig<S> {
     pub signer: S,
     /// The home, in which the lock file lies.
     pub home: PathBuf,
+    /// Told how far each draft of a batch is; [`nobody`] where nobody asks.
+    pub passed: Passed,
 }
+
+/// Called on the writer's thread with a draft's name and how far it is: `asked`, `stored`, `signed`, `synced`, then
+/// `announced`, after which it is answered. Tests end the process there.
+pub type Passed = fn(&'static str, &'static str);
+
+/// Asks for nothing.
+pub fn nobody(_draft: &'static str, _how_far: &'static str) {}
 
 /// Something to be written.
 #[derive(Clone, Debug)]
@@ -113,6 +122,17 @@ pub enum Urgency {
 }
 
 impl Draft {
+    /// What it is called in the wire form, or here.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Append { action, .. } => action.name(),
+            Self::PeerRecord { .. } => "record",
+            Self::Archive { .. } => "archive",
+            Self::Publish { .. } => "publish",
+        }
+    }
+
     pub(super) fn urgency(&self) -> Urgency {
         match self {
             Self::Append { urgency, .. } => *urgency,

@@ -77,8 +77,12 @@ fn a_second_writer_on_one_home_is_refused_and_told_who_holds_it() {
     let home = Home::new();
     let first = home.writer();
     let spawn = || {
-        let config =
-            WriterConfig { storage: home.storage.clone(), signer: home.key.clone(), home: home.dir.path().to_owned() };
+        let config = WriterConfig {
+            storage: home.storage.clone(),
+            signer: home.key.clone(),
+            home: home.dir.path().to_owned(),
+            passed: cobs::adapter::writer::nobody,
+        };
         Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {}))
     };
     let error = spawn().err().unwrap();

@@ -44,7 +44,12 @@ pub fn storage(home: &Path, key: &SigningKey) -> Storage {
 }
 
 pub fn writer(home: &Path, storage: &Storage, key: &SigningKey) -> WriterHandle {
-    let config = WriterConfig { storage: storage.clone(), signer: key.clone(), home: home.to_owned() };
+    let config = WriterConfig {
+        storage: storage.clone(),
+        signer: key.clone(),
+        home: home.to_owned(),
+        passed: cobs::adapter::writer::nobody,
+    };
     Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap()
 }
 

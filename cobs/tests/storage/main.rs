@@ -10,9 +10,9 @@ mod forgeries;
 mod home;
 mod laws;
 mod reading;
+mod restored;
 #[path = "../script/mod.rs"]
 mod script;
-mod stage;
 mod signed;
-mod restored;
+mod stage;
 mod writing;

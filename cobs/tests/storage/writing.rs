@@ -30,8 +30,12 @@ fn held_back(home: &Home) -> (WriterHandle, std::sync::mpsc::SyncSender<()>, Arc
             wait.recv().unwrap();
         }
     };
-    let config =
-        WriterConfig { storage: home.storage.clone(), signer: home.key.clone(), home: home.dir.path().to_owned() };
+    let config = WriterConfig {
+        storage: home.storage.clone(),
+        signer: home.key.clone(),
+        home: home.dir.path().to_owned(),
+        passed: cobs::adapter::writer::nobody,
+    };
     (Writer::spawn(config, Box::new(announce), Box::new(|_| {})).unwrap(), release, announced)
 }
 

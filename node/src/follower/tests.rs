@@ -19,7 +19,8 @@ fn home(directory: &Path) -> NodeHome {
 
 fn writer(home: &NodeHome) -> WriterHandle {
     let (storage, signer) = (home.storage.clone(), home.signer.clone());
-    let config = WriterConfig { storage, signer, home: home.home.path().to_owned() };
+    let config =
+        WriterConfig { storage, signer, home: home.home.path().to_owned(), passed: cobs::adapter::writer::nobody };
     Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap()
 }
 

@@ -10,6 +10,7 @@ use cobs::id::{JobId, RepoId};
 use cobs::job::action::{Action, ActionError, Create, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
+use scheduler::fault;
 use scheduler::place::choice::{Wish, choose};
 use scheduler::runner::request::stays_below;
 
@@ -55,7 +56,10 @@ impl Node {
             let (state, key, wanted) = (Arc::clone(&self.state), scoped.clone(), request.clone());
             let reserved = tokio::task::spawn_blocking(move || state.reserve_key(&key, &wanted, unix_now())).await;
             match reserved.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(|e| storage(&e))? {
-                Reservation::New => return self.submit_under(caller, submit, &scoped, request.nonce).await,
+                Reservation::New => {
+                    fault::pass("key.reserved");
+                    return self.submit_under(caller, submit, &scoped, request.nonce).await;
+                }
                 Reservation::Interrupted { nonce } => {
                     if let Some(job) = self.job_with_nonce(&nonce)? {
                         self.finish(&scoped, job).await?;
@@ -102,7 +106,9 @@ impl Node {
         let task = tokio::spawn(async move {
             match node.submit_with(&caller, submit, nonce).await {
                 Ok(submitted) => {
+                    fault::pass("key.submitted");
                     node.finish(&key, submitted.id).await?;
+                    fault::pass("key.finished");
                     Ok(submitted)
                 }
                 // the job may turn up yet: the key stays taken, and a restart finds the job by its nonce

@@ -230,7 +230,12 @@ mod tests {
             let (home, _) = NodeHome::open_or_create(&directory.path().join("home"), profile, &unlock).unwrap();
             let ledger = ledger::create(&home, NewLedger { name: "ledger", description: "x" }).unwrap();
             let (storage, signer) = (home.storage.clone(), home.signer.clone());
-            let config = WriterConfig { storage, signer, home: home.home.path().to_owned() };
+            let config = WriterConfig {
+                storage,
+                signer,
+                home: home.home.path().to_owned(),
+                passed: cobs::adapter::writer::nobody,
+            };
             let writer = Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap();
             Self { _directory: directory, home, ledger, writer, jobs: Vec::new(), tried: 0 }
         }

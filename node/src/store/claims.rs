@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cobs::id::{JobId, Token};
 use redb::{ReadableTable, TableDefinition};
-
+use scheduler::fault;
 use scheduler::machine::Note;
 
 use super::state::State;
@@ -35,7 +35,8 @@ impl State {
     /// Records that `token` starts, on disk before the run may. After an error it may have been recorded, and must
     /// not start.
     pub fn record_start(&self, job: JobId, token: Token, now: UnixMs) -> Result<Start, StoreError> {
-        self.write(|txn| {
+        fault::pass("start.asked");
+        let recorded = self.write(|txn| {
             let mut table = txn.open_table(STARTS)?;
             let before = table.get(key(job, token))?.map(|at| UnixMs(at.value()));
             if let Some(at) = before {
@@ -43,7 +44,9 @@ impl State {
             }
             table.insert(key(job, token), now.0)?;
             Ok(Start::First)
-        })
+        });
+        fault::pass("start.recorded");
+        recorded
     }
 
     /// All starts recorded, by job and token.
@@ -60,10 +63,13 @@ impl State {
 
     /// Notes something about `token`, on disk when this returns: before another term is granted, or this one confirmed.
     pub fn note(&self, job: JobId, token: Token, note: Note) -> Result<(), StoreError> {
+        fault::pass("note.asked");
         self.write(|txn| {
             txn.open_table(table(note))?.insert(key(job, token), ())?;
             Ok(())
-        })
+        })?;
+        fault::pass("note.written");
+        Ok(())
     }
 
     /// What is noted about the tokens of one job.

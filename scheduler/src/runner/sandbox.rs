@@ -20,6 +20,7 @@ use super::run::{self, ARM_WAIT, Adopted, Run, RunError};
 use super::smoke;
 use super::supervisor::ARMED;
 use super::{Capability, Enforcement, LimitKind, Runner, StartError};
+use crate::fault;
 
 /// How supervisors are started: `program args... RUN_DIR`, which must call [`super::supervise`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +99,10 @@ impl Sandbox {
         let SupervisorCommand { program, args } = &self.config.supervisor;
         let mut command = Command::new(program);
         command.args(args).arg(run_dir).env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
+        #[cfg(debug_assertions)]
+        if let Some(file) = fault::file() {
+            command.env(fault::VARIABLE, file);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(File::create(run_dir.join("supervisor.err"))?);
         // SAFETY: two system calls that touch no memory.
@@ -139,6 +144,7 @@ impl Runner for Sandbox {
         let groups = self.groups.clone();
         thread("warm-up").spawn(move || groups.warm_up()).map_err(io)?;
         launch.write(&run_dir).map_err(io)?;
+        fault::pass("request.written");
         let spawned = BootNs::now();
         let mut child = self
             .spawn(&run_dir)

@@ -34,6 +34,7 @@ use super::launch::{self, Launch, Record};
 use super::life::{Cause, Life};
 use super::log::{FRAME_BYTES_MAX, Kept, LogWriter, Stream};
 use super::talk;
+use crate::fault;
 
 /// What the supervisor prints once it is armed.
 pub(super) const ARMED: &str = "armed";
@@ -72,6 +73,7 @@ fn run(run_dir: &Path, init: &[String]) -> io::Result<()> {
         Ok(armed) => armed.carry_out(run_dir, &launch, &group, init),
         Err(why) => Ended { verdict: (RunOutcome::CouldNotStart, Some(why)), log: None, artifacts: None, shared: None },
     };
+    fault::pass("supervisor.over");
     group.empty();
     if let Err(error) = group.remove() {
         eprintln!("supervisor: {}", chain(&error));
@@ -88,7 +90,9 @@ fn run(run_dir: &Path, init: &[String]) -> io::Result<()> {
         log: ended.log,
         artifacts: ended.artifacts,
     };
+    fault::pass("outcome.asked");
     write_outcome(&finished, run_dir)?;
+    fault::pass("outcome.written");
     if let Some(shared) = ended.shared {
         shared.finish(finished);
     }
@@ -129,7 +133,9 @@ impl Armed {
         let listener = talk::listen(run_dir).map_err(told)?;
         guard::spawn(Arc::clone(&shared)).map_err(told)?;
         desk::spawn(Arc::clone(&shared), listener).map_err(told)?;
+        fault::pass("supervisor.ready");
         Record::write(run_dir).map_err(told)?;
+        fault::pass("supervisor.armed");
         let mut out = io::stdout().lock();
         // Nobody listens any more if the daemon died meanwhile; the run goes on for the next one.
         let _ = writeln!(out, "{ARMED}").and_then(|()| out.flush());

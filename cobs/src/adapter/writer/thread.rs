@@ -93,6 +93,10 @@ impl<S: Signer> Worker<S> {
     }
 
     fn batch(&mut self, batch: Vec<(Draft, Reply)>) {
+        let names: Vec<&'static str> = batch.iter().map(|(draft, _)| draft.name()).collect();
+        let passed = self.config.passed;
+        let all = |how_far| names.iter().for_each(|name| passed(name, how_far));
+        all("asked");
         let mut by_ledger: BTreeMap<RepoId, Vec<(Draft, Reply)>> = BTreeMap::new();
         for (draft, reply) in batch {
             by_ledger.entry(draft.ledger()).or_default().push((draft, reply));
@@ -107,9 +111,13 @@ impl<S: Signer> Worker<S> {
         if signed.is_empty() {
             return;
         }
+        all("signed");
         let synced = rustix::fs::syncfs(&self.storage).map_err(std::io::Error::from);
         match synced {
-            Ok(()) => signed.into_iter().for_each(|(id, urgency, steps)| self.tell(id, urgency, steps)),
+            Ok(()) => {
+                all("synced");
+                signed.into_iter().for_each(|(id, urgency, steps)| self.tell(id, urgency, steps, &names));
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot sync the storage");
                 let error = WriteError::Unconfirmed(Arc::new(error));
@@ -131,6 +139,7 @@ impl<S: Signer> Worker<S> {
             drafts.into_iter().for_each(|(_, reply)| reply(Err(error.clone())));
             return None;
         }
+        let stored: Vec<&'static str> = drafts.iter().map(|(draft, _)| draft.name()).collect();
         let signer = &self.config.signer;
         let ledger = self.ledgers.get_mut(&id).expect("it was opened above");
         let before = ledger.signed_head();
@@ -146,6 +155,7 @@ impl<S: Signer> Worker<S> {
         if steps.is_empty() {
             return None;
         }
+        stored.iter().for_each(|name| (self.config.passed)(name, "stored"));
         let Err(error) = ledger.sign(signer) else {
             if steps.iter().any(|(step, _)| matches!(step.written, Written::Recovered { .. })) {
                 self.closed.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -192,7 +202,7 @@ impl<S: Signer> Worker<S> {
     }
 
     /// Announces, then tells the view, then the callers.
-    fn tell(&mut self, id: RepoId, urgency: Urgency, steps: Vec<(Step, Reply)>) {
+    fn tell(&mut self, id: RepoId, urgency: Urgency, steps: Vec<(Step, Reply)>, names: &[&'static str]) {
         let earlier = self.ledgers.get_mut(&id).map(Ledger::confirmed).unwrap_or_default();
         (self.announce)(id, if earlier.is_empty() { urgency } else { Urgency::Now });
         for written in &earlier {
@@ -201,6 +211,7 @@ impl<S: Signer> Worker<S> {
         for (step, _) in &steps {
             (self.written)(&step.written);
         }
+        names.iter().for_each(|name| (self.config.passed)(name, "announced"));
         for (step, reply) in steps {
             reply(Ok(step.written));
         }
@@ -230,7 +241,7 @@ impl<S: Signer> Worker<S> {
             } else if let Err(error) = rustix::fs::syncfs(&self.storage) {
                 tracing::warn!(ledger = %id, %error, "stored operations still cannot be synced");
             } else {
-                self.tell(id, Urgency::Now, Vec::new());
+                self.tell(id, Urgency::Now, Vec::new(), &[]);
             }
         }
     }

@@ -17,6 +17,7 @@ use super::super::inside::{EVENT_BYTES_MAX, Event, read_frame};
 use super::super::life::{Cause, CommandEnd};
 use super::super::request::RunRequest;
 use super::shared::Shared;
+use crate::fault;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -46,6 +47,7 @@ fn hear(shared: &Shared, run_dir: &Path, wanted: Option<u64>, control: &mut impl
     while let Some(event) = next(control)? {
         match (event, stage(shared)) {
             (Event::Started { at }, Heard::Nothing) => {
+                fault::pass("supervisor.started");
                 shared.life().started(at);
                 shared.wake_guard();
             }
@@ -104,6 +106,7 @@ fn ended(
     run_dir: &Path,
     wanted: Option<u64>,
 ) -> Result<Option<Store>, Cause> {
+    fault::pass("supervisor.ended");
     shared.life().command_ended(end, at, BootMs::now());
     shared.wake_guard();
     let store = wanted.map(|bytes_max| Store::create(run_dir, bytes_max)).transpose();
