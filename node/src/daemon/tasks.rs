@@ -36,6 +36,16 @@ pub fn spawn(node: &Arc<Node>, stop: &CancellationToken) {
     tokio::spawn(crate::garbage::run(Arc::clone(node), stop.clone()));
 }
 
+async fn link_up(node: &Arc<Node>, peer: NodeId) {
+    tracing::info!(%peer, "link up");
+    node.whereabouts.came(Way::Link, peer);
+    peering::restored::check(node, peer).await;
+    let teller = Arc::clone(node);
+    tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerUp { node: peer })).await.ok();
+    peering::tell_capacity(node, Some(peer)).await;
+    crate::collect::retry(node, peer);
+}
+
 async fn capacity(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(peering::CAPACITY_PERIOD);
     loop {
@@ -63,6 +73,10 @@ async fn sweeps(node: Arc<Node>) {
             worker.fetch_missing_ledgers();
             worker.release_sources();
             worker.count_unfinished();
+            // what failed at the very moment at which its peer came back
+            for session in worker.link().map(crate::link::Link::sessions).into_iter().flatten() {
+                crate::collect::retry(&worker, session.node);
+            }
             if keep {
                 runs::keep::sweep(&worker);
                 let now = clock::unix_now();
@@ -86,17 +100,17 @@ async fn sweeps(node: Arc<Node>) {
 async fn link_events(node: Arc<Node>) {
     let Some(link) = node.link().cloned() else { return };
     let mut events = link.subscribe();
+    let mut heard_all = false;
     loop {
-        match events.recv().await {
-            Ok(LinkEvent::Connected { node: peer }) => {
-                tracing::info!(%peer, "link up");
-                node.whereabouts.came(Way::Link, peer);
-                peering::restored::check(&node, peer).await;
-                let teller = Arc::clone(&node);
-                tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerUp { node: peer })).await.ok();
-                peering::tell_capacity(&node, Some(peer)).await;
-                crate::collect::retry(&node, peer);
+        if !heard_all {
+            // those that came while the daemon started, or while this lagged behind
+            for session in link.sessions() {
+                link_up(&node, session.node).await;
             }
+            heard_all = true;
+        }
+        match events.recv().await {
+            Ok(LinkEvent::Connected { node: peer }) => link_up(&node, peer).await,
             Ok(LinkEvent::Disconnected { node: peer, parting }) => {
                 tracing::info!(%peer, ?parting, "link down");
                 let teller = Arc::clone(&node);
@@ -105,7 +119,7 @@ async fn link_events(node: Arc<Node>) {
                 node.whereabouts.left(Way::Link, peer, away);
                 node.block(|node| node.keep_whereabouts());
             }
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => heard_all = false,
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }
