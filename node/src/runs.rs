@@ -17,7 +17,7 @@ use scheduler::runner::finished::Finished;
 use scheduler::runner::request::{Deadline, RunRequest};
 use scheduler::runner::run::{Adopted, Run};
 use scheduler::runner::sandbox::Sandbox;
-use scheduler::runner::{self, Runner as _};
+use scheduler::runner::{self, REQUEST_FILE, Runner as _};
 
 use crate::claims::Claims;
 use crate::clock::unix_now;
@@ -92,7 +92,7 @@ impl Runs {
         let mut known = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
             let path = entry?.path();
-            if !path.join("request.json").exists() {
+            if !path.join(REQUEST_FILE).exists() {
                 tracing::info!(path = %path.display(), "a run that was never started is removed");
                 std::fs::remove_dir_all(&path).ok();
                 continue;
@@ -150,6 +150,7 @@ impl Runs {
             Err(error) => without_run(RunOutcome::CouldNotStart, format!("its start cannot be recorded: {error}")),
         };
         tracing::warn!(%run, reason = %report.reason, "run not started");
+        self.remove_prepared(run);
         claims.send(Event::Ended { run, report });
     }
 
@@ -234,7 +235,16 @@ impl Runs {
         let started = self.lock().get(&run).is_some_and(|active| active.run.is_some());
         if !started {
             self.lock().remove(&run);
-            std::fs::remove_dir_all(self.directory(run)).ok();
+            self.remove_prepared(run);
+        }
+    }
+
+    /// Removes the directory of a run that no supervisor was asked for.
+    fn remove_prepared(&self, run: RunId) {
+        let directory = self.directory(run);
+        if !directory.join(REQUEST_FILE).exists() {
+            // it may not be there at all
+            std::fs::remove_dir_all(directory).ok();
         }
     }
 

@@ -38,6 +38,7 @@ use self::run::{Adopted, Run, RunError};
 
 pub use self::artifacts::{ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_MAX};
 pub use self::init::sandbox_init;
+pub use self::launch::REQUEST_FILE;
 pub use self::supervisor::supervise;
 pub use self::talk::{Phase, Status, StopReason};
 
