@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::home::Home;
 use crate::support::node::Node;
-use crate::support::wait;
+use crate::support::{fault, wait};
 
 /// A lease that a test can outwait; the shortest that the design's own tests use.
 const SHORT: (&str, &str) = ("scheduler.lease_ms", "2000");
@@ -82,27 +80,9 @@ fn a_run_killed_with_its_supervisor_is_lost() {
     // one killed before it is armed could not start, and is lost only after that
     wait::until("the supervisor is armed", wait::LIMIT, || runs_something(&bob));
     bob.kill();
-    kill_named(&bob.home, "supervise");
+    fault::kill_named(&bob.home, fault::SUPERVISOR);
     bob.up();
     let job = ann.until(&id, "the job is settled", LEASE_OVER * 2, |job| job["status"] == "settled");
     assert_eq!((&job["outcome"], &job["exitCode"]), (&json!("lost"), &json!(125)), "{job:#}");
     assert_eq!((ann.runs(&id), bob.runs(&id)), (0, 1));
-}
-
-/// Kills the processes of a home that have `argument` among their arguments, and waits until they are gone.
-#[track_caller]
-fn kill_named(home: &Home, argument: &str) {
-    let named = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|part| part == argument.as_bytes())
-    };
-    wait::until("the named processes are gone", wait::LIMIT, || {
-        let living: Vec<u32> = home.processes().into_iter().filter(named).collect();
-        for pid in &living {
-            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).expect("the kernel's ids fit");
-            // it may have ended by itself in between
-            let _gone = kill_process(pid, Signal::KILL);
-        }
-        living.is_empty().then_some(())
-    });
 }

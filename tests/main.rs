@@ -14,6 +14,7 @@ mod demo;
 mod explain;
 mod full;
 mod garbage;
+mod killed;
 mod lease;
 mod outage;
 mod pair;

@@ -4,9 +4,9 @@
 #
 #   tests/run.sh [--full] [--no-install] [--only STAGE]
 #
-#   --full         adds what takes longer: many more cases of each property and seeds of the simulation, the model of the
-#                  claim protocol under all faults together, the sandbox under each layout of control groups, and the demo
-#                  from a release build
+#   --full         adds what takes longer: many more cases of each property, crash and simulation, the model of the claim
+#                  protocol under all faults together, the sandbox under each layout of control groups, and the demo from
+#                  a release build
 #   --no-install   says what is missing instead of installing it
 #   --only STAGE   one of: install rad format shell pure alone clippy docs build unit model integration skips cgroups demo
 set -euo pipefail
@@ -138,7 +138,7 @@ stage clippy cargo clippy --quiet --locked --workspace --all-targets -- -D warni
 stage docs env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
 stage build cargo test --quiet --locked --workspace --no-run
 export SEEDS=$SEEDS_USUAL
-[ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES SEEDS=$FULL_SEEDS
+[ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES SEEDS=$FULL_SEEDS RHIZOME_TESTS_FULL=1
 stage unit cargo test --locked --workspace --lib --bins
 stage model tests/model.sh "${model_flags[@]}"
 finish_rad

@@ -14,7 +14,7 @@ use super::cli::{self, Output};
 use super::home::Home;
 use super::http::{self, Answer, Request};
 use super::process::Process;
-use super::{port, wait};
+use super::{fault, port, wait};
 
 /// A node. Dropping it ends its daemon, its runs and its home.
 pub struct Node {
@@ -23,6 +23,10 @@ pub struct Node {
     pub alias: String,
     settings: BTreeMap<String, String>,
     api: u16,
+    /// Variables of the daemon's environment, besides those that every test has.
+    pub environment: BTreeMap<String, String>,
+    /// The daemon's binary.
+    pub program: PathBuf,
 }
 
 impl Node {
@@ -62,7 +66,9 @@ impl Node {
             all.insert(key.into(), format!("127.0.0.1:{}", port::free()));
         }
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        Self { daemon: None, home: Home::new(), alias: alias.to_owned(), settings: all, api }
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_rhizome"));
+        let (home, environment) = (Home::new(), BTreeMap::new());
+        Self { daemon: None, home, alias: alias.to_owned(), settings: all, api, environment, program }
     }
 
     /// A pairing link.
@@ -79,8 +85,9 @@ impl Node {
     /// Starts the daemon and waits until it answers.
     #[track_caller]
     pub fn up(&mut self) {
-        let mut command = cli::rhizome();
+        let mut command = Command::new(&self.program);
         command.arg("--home").arg(self.place()).env("RAD_PASSPHRASE", "").arg("up");
+        command.env(fault::VARIABLE, fault::file(&self.home)).envs(&self.environment);
         for (key, value) in &self.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
@@ -126,9 +133,16 @@ impl Node {
         daemon.wait(wait::LIMIT);
     }
 
-    /// What the daemons of this home have logged so far.
+    /// The daemon's process.
+    #[track_caller]
+    pub fn daemon(&self) -> &Process {
+        self.daemon.as_ref().expect("it is up")
+    }
+
+    /// What the daemons of this home have logged so far, without the engine's own words.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.home.join("daemon.log")).unwrap_or_default()
+        let all = std::fs::read_to_string(self.home.join("daemon.log")).unwrap_or_default();
+        all.split_inclusive('\n').filter(|line| !line.contains(r#""target":"log""#)).collect()
     }
 
     /// A `rhizome` for this node.
@@ -184,7 +198,7 @@ impl Node {
             seen = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
             wanted(&seen).then(|| seen.clone())
         });
-        found.unwrap_or_else(|| panic!("{} never saw that {what}: {seen:#}", self.alias))
+        found.unwrap_or_else(|| panic!("{} never saw that {what}: {seen:#}\n{}", self.alias, self.log()))
     }
 
     /// Waits until a job is settled here.
