@@ -115,6 +115,22 @@ impl Node {
         }
     }
 
+    /// Fetches the ledgers from every connected peer, announced or not: of a peer whose clock was set back, Radicle takes
+    /// every announcement for an old one. What comes is heard of as an event. Blocks.
+    pub fn fetch_unannounced(self: &Arc<Self>) {
+        for ledger in self.ledgers() {
+            for peer in self.replication.connected() {
+                match self.replication.fetch(ledger, peer, LEDGER_FETCH) {
+                    Ok(fetched) if fetched.refs.is_empty() => {}
+                    Ok(fetched) => {
+                        tracing::info!(%ledger, %peer, refs = fetched.refs.len(), "fetched what was not announced");
+                    }
+                    Err(error) => tracing::debug!(%ledger, %peer, %error, "nothing fetched"),
+                }
+            }
+        }
+    }
+
     /// Writes this node's peer record into a ledger when it is another than the one there. Blocks for a moment.
     pub fn publish_record(&self, ledger: RepoId) {
         let Some(link) = self.link() else { return };

@@ -24,6 +24,8 @@ use crate::{clock, peering, runs};
 
 /// Between two looks at what is missing or stale.
 const LOOK: Duration = Duration::from_secs(30);
+/// Looks between two fetches of what may never be announced: a minute.
+const LOOKS_PER_FETCH: u32 = 2;
 /// A ledger whose own references moved is read again at most this often.
 const OWN_SCAN: Duration = Duration::from_secs(1);
 
@@ -61,8 +63,10 @@ async fn capacity(node: Arc<Node>) {
 async fn sweeps(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(LOOK);
     let mut since_keep = runs::keep::PERIOD;
+    let mut looks = 0_u32;
     loop {
         ticks.tick().await;
+        looks = looks.wrapping_add(1);
         since_keep += LOOK;
         let keep = since_keep >= runs::keep::PERIOD;
         if keep {
@@ -71,6 +75,9 @@ async fn sweeps(node: Arc<Node>) {
         let worker = Arc::clone(&node);
         let work = move || {
             worker.fetch_missing_ledgers();
+            if looks.is_multiple_of(LOOKS_PER_FETCH) {
+                worker.fetch_unannounced();
+            }
             worker.release_sources();
             worker.count_unfinished();
             // what failed at the very moment at which its peer came back
