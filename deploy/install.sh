@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what a Debian machine needs to run Rhizome: bubblewrap for the sandbox and git. With `build` also a C compiler,
-# which some of the crates need; with `model` also spin and gcc, for the model of the claim protocol; with `vm` also QEMU, for
-# the tests of the control groups. Does nothing where all is there; without root it prints the one command instead.
+# which some of the crates need; with `test` what the tests of real nodes and the model of the claim protocol need; with `vm`
+# also QEMU, for the tests of the control groups. Does nothing where all is there; without root it prints the one command
+# instead.
 #
-#   deploy/install.sh [build] [model] [vm]           installs what is missing
-#   deploy/install.sh --check [build] [model] [vm]   only says what is missing, and fails if anything is
+#   deploy/install.sh [build] [test] [vm]           installs what is missing
+#   deploy/install.sh --check [build] [test] [vm]   only says what is missing, and fails if anything is
 set -euo pipefail
 
 check=no
@@ -21,9 +22,11 @@ for word in "$@"; do
     case $word in
     --check) check=yes ;;
     build) need cc gcc libc6-dev ;;
-    model)
+    test)
         need spin spin
         need gcc gcc libc6-dev
+        need ip iproute2
+        compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
         ;;
     vm)
         need qemu-system-x86_64 qemu-system-x86 qemu-system-common seabios
@@ -31,7 +34,7 @@ for word in "$@"; do
         need cpio cpio
         ;;
     *)
-        printf 'usage: deploy/install.sh [--check] [build] [model] [vm]\n' >&2
+        printf 'usage: deploy/install.sh [--check] [build] [test] [vm]\n' >&2
         exit 64
         ;;
     esac

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::node::Node;
+use crate::support::node::{Node, runs_nothing, runs_something};
 use crate::support::{fault, wait};
 
 /// A lease that a test can outwait; the shortest that the design's own tests use.
@@ -13,16 +13,6 @@ const SHORT: (&str, &str) = ("scheduler.lease_ms", "2000");
 const LONG: (&str, &str) = ("scheduler.lease_ms", "30000");
 /// A short lease, the wait for another grant after it (a fifth more and one second), and what a busy machine adds.
 const LEASE_OVER: Duration = Duration::from_secs(20);
-
-fn runs_nothing(node: &Node) -> Option<()> {
-    let pods = node.ask("GET", "/pods", &[], b"")?.json();
-    pods.as_array()?.iter().all(|pod| pod["phase"] == "finished").then_some(())
-}
-
-fn runs_something(node: &Node) -> Option<()> {
-    let pods = node.ask("GET", "/pods", &[], b"")?.json();
-    pods.as_array()?.iter().any(|pod| pod["phase"] == "running").then_some(())
-}
 
 /// A run that takes several leases is renewed, and ends by itself.
 #[test]

@@ -8,6 +8,7 @@
 mod adopt;
 mod alone;
 mod archive;
+mod apart;
 mod badinput;
 
 mod demo;

@@ -120,7 +120,7 @@ skips() {
 export -f skips
 export logs
 
-packages=(build model)
+packages=(build test)
 model_flags=()
 [ "$full" = no ] || { packages+=(vm) model_flags=(--full); }
 stage install deploy/install.sh "${install_flags[@]}" "${packages[@]}"

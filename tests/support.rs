@@ -6,6 +6,7 @@ pub mod cli;
 pub mod fault;
 pub mod home;
 pub mod http;
+pub mod net;
 pub mod node;
 pub mod port;
 pub mod process;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::cli::{self, Output};
 use super::home::Home;
 use super::http::{self, Answer, Request};
+use super::net::{self, Place};
 use super::process::Process;
 use super::{fault, port, wait};
 
@@ -27,6 +28,7 @@ pub struct Node {
     pub environment: BTreeMap<String, String>,
     /// The daemon's binary.
     pub program: PathBuf,
+    place: Option<Place>,
 }
 
 impl Node {
@@ -39,7 +41,13 @@ impl Node {
     /// As [`Node::start`], with these values of the configuration.
     #[track_caller]
     pub fn start_with(alias: &str, settings: &[(&str, &str)]) -> Self {
-        let mut node = Self::nothing(alias, settings);
+        Self::start_at(None, alias, settings)
+    }
+
+    /// As [`Node::start_with`], at a place of a network.
+    #[track_caller]
+    pub fn start_at(place: Option<&Place>, alias: &str, settings: &[(&str, &str)]) -> Self {
+        let mut node = Self::nothing(place, alias, settings);
         node.cli(&["init", "--alias", alias]).ok();
         node.up();
         node
@@ -49,7 +57,19 @@ impl Node {
     /// says.
     #[track_caller]
     pub fn join(alias: &str, settings: &[(&str, &str)], inviter: &Self, grants: &str) -> Self {
-        let mut node = Self::nothing(alias, settings);
+        Self::join_at(None, alias, settings, inviter, grants)
+    }
+
+    /// As [`Node::join`], at a place of a network.
+    #[track_caller]
+    pub fn join_at(
+        place: Option<&Place>,
+        alias: &str,
+        settings: &[(&str, &str)],
+        inviter: &Self,
+        grants: &str,
+    ) -> Self {
+        let mut node = Self::nothing(place, alias, settings);
         let link = inviter.invitation(grants);
         node.cli(&["join", &link, "--grant", grants, "--alias", alias]).ok();
         node.up();
@@ -57,18 +77,37 @@ impl Node {
         node
     }
 
-    fn nothing(alias: &str, settings: &[(&str, &str)]) -> Self {
+    /// Has two members of a ledger that neither has invited let each other do what `grants` says, and waits for the link.
+    #[track_caller]
+    pub fn acquaint(&self, other: &Self, grants: &str) {
+        for (node, peer) in [(self, other), (other, self)] {
+            wait::until("the peer's record is here", wait::LIMIT, || (!node.peer(&peer.alias).is_null()).then_some(()));
+            node.cli(&["peers", "grant", &peer.alias, grants]).ok();
+        }
+        // they replicate by whoever has invited them both
+        wait::until("both are linked", wait::LIMIT, || {
+            let linked = [(self, other), (other, self)].map(|(node, peer)| node.peer(&peer.alias));
+            linked.iter().all(|peer| peer["linked"] == true && peer["capacity"].is_object()).then_some(())
+        });
+    }
+
+    fn nothing(place: Option<&Place>, alias: &str, settings: &[(&str, &str)]) -> Self {
         let api = port::free();
         // a machine of one core must not make jobs wait that a test wants to see run
         let mut all = BTreeMap::from([("scheduler.slots".to_owned(), "4".to_owned())]);
         all.insert("api.listen".into(), format!("127.0.0.1:{api}"));
-        for key in ["node.listen", "link.listen"] {
-            all.insert(key.into(), format!("127.0.0.1:{}", port::free()));
+        for (key, fixed) in [("node.listen", net::RADICLE), ("link.listen", net::LINK)] {
+            let address = match place {
+                Some(place) => format!("{}:{fixed}", place.host),
+                None => format!("127.0.0.1:{}", port::free()),
+            };
+            all.insert(key.into(), address);
         }
         all.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let program = PathBuf::from(env!("CARGO_BIN_EXE_rhizome"));
         let (home, environment) = (Home::new(), BTreeMap::new());
-        Self { daemon: None, home, alias: alias.to_owned(), settings: all, api, environment, program }
+        let (alias, place) = (alias.to_owned(), place.cloned());
+        Self { daemon: None, home, alias, settings: all, api, environment, program, place }
     }
 
     /// A pairing link.
@@ -91,6 +130,7 @@ impl Node {
         for (key, value) in &self.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        self.enter(&mut command);
         let mut daemon = Process::start(&self.home, "daemon", &mut command);
         wait::until("the daemon answers", wait::LIMIT, || {
             assert!(!daemon.ended(), "the daemon ended:\n{}", daemon.output());
@@ -149,7 +189,14 @@ impl Node {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = cli::rhizome();
         command.arg("--home").arg(self.place()).args(arguments).env("RAD_PASSPHRASE", "");
+        self.enter(&mut command);
         command
+    }
+
+    fn enter(&self, command: &mut Command) {
+        if let Some(place) = &self.place {
+            place.enter(command);
+        }
     }
 
     /// Runs `rhizome` to its end.
@@ -289,6 +336,18 @@ impl Node {
         let host = format!("127.0.0.1:{}", self.api);
         http::ask(stream, Request { method, target, host: &host, headers: &headers, body })
     }
+}
+
+/// Whether no run of a node is alive, as far as it says.
+pub fn runs_nothing(node: &Node) -> Option<()> {
+    let pods = node.ask("GET", "/pods", &[], b"")?.json();
+    pods.as_array()?.iter().all(|pod| pod["phase"] == "finished").then_some(())
+}
+
+/// Whether a run of a node is alive, as far as it says.
+pub fn runs_something(node: &Node) -> Option<()> {
+    let pods = node.ask("GET", "/pods", &[], b"")?.json();
+    pods.as_array()?.iter().any(|pod| pod["phase"] == "running").then_some(())
 }
 
 /// The string at a JSON pointer.
