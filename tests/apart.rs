@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::net::{LINK, Lost, Net, RADICLE};
 use crate::support::node::{Node, runs_nothing, runs_something};
 use crate::support::witness::{Told, Witness};
-use crate::support::{fault, remains, skip, wait};
+use crate::support::{fault, full, remains, skip, wait};
 
 const ANN: usize = 0;
 const BOB: usize = 1;
@@ -251,7 +251,9 @@ fn a_clock_that_is_an_hour_off_changes_nothing() {
     let Some(library) = faketime() else {
         return skip::skip("a_clock_that_is_an_hour_off_changes_nothing", "libfaketime is not installed");
     };
-    for off in ["-3600s", "+3600s"] {
+    // one that was set back is heard of by period only, which takes a minute
+    let offs = if full() { vec!["+3600s", "-3600s"] } else { vec!["+3600s"] };
+    for off in offs {
         let witness = Witness::new();
         let settings = [witness.setting(), LEASES[ANN]];
         let mut ann = Node::start_with("ann", &settings);

@@ -11,10 +11,12 @@ mod archive;
 mod apart;
 mod badinput;
 
+mod crowd;
 mod demo;
 mod explain;
 mod full;
 mod garbage;
+mod hostile;
 mod killed;
 mod lease;
 mod outage;

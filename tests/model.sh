@@ -33,7 +33,7 @@ for word in "$@"; do
     esac
 done
 for tool in spin gcc; do
-    command -v "$tool" >/dev/null || { printf 'no %s here: deploy/install.sh build model installs it\n' "$tool" >&2 && exit 69; }
+    command -v "$tool" >/dev/null || { printf 'no %s here: deploy/install.sh build test installs it\n' "$tool" >&2 && exit 69; }
 done
 
 work=$(mktemp -d)

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod fault;
+pub mod forge;
 pub mod home;
 pub mod http;
 pub mod net;

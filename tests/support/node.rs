@@ -268,6 +268,17 @@ impl Node {
         items.iter().map(|job| (text(job, "/id"), job["status"].clone(), job["outcome"].clone())).collect()
     }
 
+    /// All jobs as the API lists them, by id; none while it does not answer.
+    pub fn all_jobs(&self) -> Option<BTreeMap<String, Value>> {
+        let (mut all, mut target) = (BTreeMap::new(), "/v1/jobs?limit=100".to_owned());
+        loop {
+            let page = self.ask("GET", &target, &[], b"")?.json();
+            all.extend(page["items"].as_array()?.iter().map(|job| (text(job, "/id"), job.clone())));
+            let Some(next) = page["next"].as_str() else { return Some(all) };
+            target = format!("/v1/jobs?limit=100&cursor={next}");
+        }
+    }
+
     /// How many runs of a job were ever begun here.
     pub fn runs(&self, id: &str) -> usize {
         let directories = std::fs::read_dir(self.place().join("rhizome/runs")).into_iter().flatten().flatten();
