@@ -194,6 +194,7 @@ fn admit(node: &Arc<Node>, key: TransportKey, request: &Redeem) -> Result<Welcom
         }
     };
     let approved = allow(node, invitation.ledger, joiner.node)?;
+    node.sync_storage();
     let standing = if approved { Standing::Approved } else { Standing::Pending };
     let peer = peer_of(joiner, invitation.grants.clone(), standing);
     node.state.put_peer(&joiner.node, &peer).map_err(|error| storage(&error))?;

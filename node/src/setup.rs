@@ -142,6 +142,7 @@ pub fn init(place: &Place, wish: &Wish, prompt: &dyn Fn() -> Option<Passphrase>)
         let description = format!("Jobs of {}", report.alias);
         let ledger = ledger::create(&home, NewLedger { name: &name, description: &description })
             .map_err(|error| Error::new(Code::Storage, chain(&error)))?;
+        home.sync().map_err(|error| storage(&error))?;
         let change = |settings: &mut crate::store::settings::Settings| {
             settings.ledgers.insert(ledger);
             settings.default_ledger = Some(ledger);

@@ -254,6 +254,16 @@ impl NodeHome {
         Ok(Self { home, storage, signer, public_key, config })
     }
 
+    /// Has the disk write out all that is stored so far. Radicle and git sync nothing that they fetch or set up, and the
+    /// next sync of anything else could make their files durable without their content.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
+        let storage = std::fs::File::open(self.storage.path())?;
+        Ok(rustix::fs::syncfs(storage)?)
+    }
+
     /// Refuses if another Radicle node runs in this home, and removes the control socket of one that was killed.
     pub fn ensure_alone(&self) -> Result<(), ProfileError> {
         let path = self.home.socket_default();

@@ -103,6 +103,7 @@ impl Node {
                 match self.replication.fetch(ledger, peer, LEDGER_FETCH) {
                     Ok(_) => {
                         tracing::info!(%ledger, %peer, "ledger fetched");
+                        self.sync_storage();
                         self.replication.watch(ledger);
                         self.scan(ledger, Origin::Live);
                         self.publish_record(ledger);

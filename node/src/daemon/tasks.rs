@@ -199,6 +199,8 @@ impl Node {
     /// # Errors
     /// When the runs cannot be read.
     pub fn take_up(self: &Arc<Self>) -> Result<(), Error> {
+        // what `init`, `join` or `rad` stored before this start
+        self.sync_storage();
         self.tell_admitted();
         let capacity = self.capacity();
         self.claims.send(Event::Capacity(Box::new(capacity)));
@@ -223,6 +225,8 @@ impl Node {
             return;
         }
         tracing::debug!(%rid, %from, refs = fetched.len(), "fetched");
+        // before anything is decided by it: what this node then writes down must not outlast what it rests on
+        self.sync_storage();
         let signed = fetched.iter().filter(|fetched| fetched.name == SIGNED);
         let signed: Vec<_> = signed.filter_map(|fetched| Some((fetched.namespace, fetched.new?))).collect();
         let reader = Arc::clone(self);
@@ -242,6 +246,17 @@ impl Node {
         }
         if fetched.iter().any(|fetched| refs::is_peer_record(&fetched.name)) {
             self.read_records(rid);
+        }
+    }
+
+    /// What git stored is on the disk after this, or the failure is told. Blocks for a moment.
+    pub fn sync_storage(&self) {
+        match self.home().sync() {
+            Ok(()) => self.problem("storage", None),
+            Err(error) => {
+                tracing::error!(%error, "cannot sync the storage");
+                self.problem("storage", Some(error.to_string()));
+            }
         }
     }
 
