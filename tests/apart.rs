@@ -19,13 +19,13 @@ const CAT: usize = 2;
 
 /// The lease of the arbiter, which is the one that counts, and of the others.
 const LEASES: [(&str, &str); 3] =
-    [("scheduler.lease_ms", "2000"), ("scheduler.lease_ms", "120000"), ("scheduler.lease_ms", "60000")];
+    [("scheduler.lease_ms", "3000"), ("scheduler.lease_ms", "120000"), ("scheduler.lease_ms", "60000")];
 /// A short lease, the wait for another grant after it (a fifth more and one second), and what a busy machine adds.
 const LEASE_OVER: Duration = Duration::from_secs(20);
 /// How long connections may take to be there again after a partition, on a busy machine.
 const HEALED: Duration = Duration::from_secs(120);
 /// Several leases of the arbiter.
-const LEASES_LONG: Duration = Duration::from_secs(7);
+const LEASES_LONG: Duration = Duration::from_secs(9);
 
 struct Three {
     witness: Witness,
@@ -106,7 +106,7 @@ fn a_worker_apart_from_its_arbiter_ends_at_its_lease() {
         wait::until("the run has ended", LEASE_OVER, || runs_nothing(&three.bob));
         // the arbiter does not wait for the network either
         let job = three.ann.until(&id, "the job is settled", LEASE_OVER, |job| job["status"] == "settled");
-        assert_eq!(job.pointer("/state/grants/0/1/leaseMs"), Some(&json!(2000)), "{job:#}");
+        assert_eq!(job.pointer("/state/grants/0/1/leaseMs"), Some(&json!(3000)), "{job:#}");
         drop(cuts);
         three.settled(&id, "lost");
         assert_eq!(three.witness.of(name), Told { began: 1, second: 0 });
@@ -166,7 +166,7 @@ fn nothing_starts_without_the_direct_link() {
 fn a_run_outlives_replication() {
     let Some(net) = Net::new("a_run_outlives_replication", 3) else { return };
     let three = Three::start(&net);
-    let id = three.submit("cut", "sleep 5; echo ran");
+    let id = three.submit("cut", "sleep 8; echo ran");
     three.begun("cut");
     let cuts = [(ANN, BOB), (BOB, CAT), (ANN, CAT)].map(|(one, other)| net.both_ways(one, other, Lost::Port(RADICLE)));
     wait::until("the run has ended", LEASE_OVER, || runs_nothing(&three.bob));
@@ -269,7 +269,7 @@ fn a_clock_that_is_an_hour_off_changes_nothing() {
             wait::until("the job has begun", wait::LIMIT, || (witness.of(name).began > 0).then_some(()));
             id
         };
-        let several = submit("several", "sleep 6; echo ran");
+        let several = submit("several", "sleep 8; echo ran");
         let job = ann.until(&several, "the job is settled", HEALED, |job| job["status"] == "settled");
         assert_eq!(job["outcome"], "succeeded", "{off}: {job:#}");
         // an hour that is real would have ended it, and one that is not must not keep it

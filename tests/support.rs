@@ -3,6 +3,7 @@
 //! It knows how to start programs and nothing of what they mean, but for [`node`], which knows what a node is asked.
 
 pub mod cli;
+pub mod disk;
 pub mod fault;
 pub mod forge;
 pub mod home;

@@ -12,6 +12,7 @@ pub mod peer_record;
 pub mod profile;
 pub mod reader;
 pub mod refs;
+pub mod repair;
 pub mod repository;
 pub mod restored;
 pub mod signed;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use cobs::adapter::profile::NodeHome;
+use cobs::adapter::repair;
 use cobs::adapter::writer::{Urgency, Writer, WriterConfig, WriterError, WriterHandle};
 use cobs::id::NodeId;
 use cobs::job::spec::RunnerKind;
@@ -119,6 +120,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
     radicle.ensure_alone().map_err(|error| with_hint(Code::AlreadyRunning, &error, error.hint()))?;
     crate::replication::garbage::unlock(&radicle);
+    repair_after_boot(&files, &radicle).map_err(|error| storage(&error))?;
     let state = Arc::new(State::open(&files.state()).map_err(|error| state_error(&error))?);
     let (view, opened) = View::open(&files.view()).map_err(|error| storage(&error))?;
     if let Opened::Rebuilding { reason, aside } = &opened {
@@ -178,6 +180,19 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         jobs: Mutex::new(BTreeMap::new()),
     });
     Ok((node, Threads { claims: claims_thread, follower: follower_thread, events }))
+}
+
+/// In the first start after the machine's: what a power cut may have torn is removed, and fetched again.
+fn repair_after_boot(files: &config::home::Home, radicle: &NodeHome) -> std::io::Result<()> {
+    let boot = scheduler::runner::clock::boot_id()?;
+    if std::fs::read_to_string(files.boot()).is_ok_and(|last| last == boot) {
+        return Ok(());
+    }
+    let removed = repair::repair(radicle)?;
+    if !removed.is_empty() {
+        tracing::warn!(files = ?removed, "removed what a power cut had torn; it is fetched again");
+    }
+    std::fs::write(files.boot(), boot)
 }
 
 fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>, runtime: Handle) -> Result<WriterHandle, Error> {

@@ -65,6 +65,16 @@ pub fn kill_named(home: &Home, argument: &str) {
     });
 }
 
+/// Kills all processes of a home, and waits until they are gone.
+#[track_caller]
+pub fn kill_all(home: &Home) {
+    wait::until("all processes are gone", wait::LIMIT, || {
+        let living = home.processes();
+        living.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        living.is_empty().then_some(())
+    });
+}
+
 /// Sends a signal to a process, which may have ended by itself in between.
 pub fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the kernel's ids fit");

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::cli::{self, Output};
+use super::disk::Disk;
 use super::home::Home;
 use super::http::{self, Answer, Request};
 use super::net::{self, Place};
@@ -20,6 +21,8 @@ use super::{fault, port, wait};
 /// A node. Dropping it ends its daemon, its runs and its home.
 pub struct Node {
     daemon: Option<Process>,
+    /// The disk that its Radicle home is on; it goes before the home does.
+    pub disk: Option<Disk>,
     pub home: Home,
     pub alias: String,
     settings: BTreeMap<String, String>,
@@ -48,9 +51,31 @@ impl Node {
     #[track_caller]
     pub fn start_at(place: Option<&Place>, alias: &str, settings: &[(&str, &str)]) -> Self {
         let mut node = Self::nothing(place, alias, settings);
-        node.cli(&["init", "--alias", alias]).ok();
-        node.up();
+        node.begin(None);
         node
+    }
+
+    /// As [`Node::start_with`] and, with an inviter, [`Node::join`], on a disk of its own; none where that cannot be had,
+    /// which is said of `test`.
+    #[track_caller]
+    pub fn on_disk(test: &str, alias: &str, settings: &[(&str, &str)], joins: Option<(&Self, &str)>) -> Option<Self> {
+        let mut node = Self::nothing(None, alias, settings);
+        node.disk = Some(Disk::new(test, &node.home.join("d"))?);
+        node.begin(joins);
+        Some(node)
+    }
+
+    #[track_caller]
+    fn begin(&mut self, joins: Option<(&Self, &str)>) {
+        let alias = self.alias.clone();
+        let Some((inviter, grants)) = joins else {
+            self.cli(&["init", "--alias", &alias]).ok();
+            return self.up();
+        };
+        let link = inviter.invitation(grants);
+        self.cli(&["join", &link, "--grant", grants, "--alias", &alias]).ok();
+        self.up();
+        self.until_linked(inviter);
     }
 
     /// A node that joins the ledger of `inviter`, runs, and is linked with it. Each may do with the other what `grants`
@@ -70,10 +95,7 @@ impl Node {
         grants: &str,
     ) -> Self {
         let mut node = Self::nothing(place, alias, settings);
-        let link = inviter.invitation(grants);
-        node.cli(&["join", &link, "--grant", grants, "--alias", alias]).ok();
-        node.up();
-        node.until_linked(inviter);
+        node.begin(Some((inviter, grants)));
         node
     }
 
@@ -107,7 +129,7 @@ impl Node {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_rhizome"));
         let (home, environment) = (Home::new(), BTreeMap::new());
         let (alias, place) = (alias.to_owned(), place.cloned());
-        Self { daemon: None, home, alias, settings: all, api, environment, program, place }
+        Self { daemon: None, disk: None, home, alias, settings: all, api, environment, program, place }
     }
 
     /// A pairing link.
@@ -118,7 +140,7 @@ impl Node {
 
     /// The Radicle home.
     pub fn place(&self) -> PathBuf {
-        self.home.join("r")
+        self.home.join(if self.disk.is_some() { "d/r" } else { "r" })
     }
 
     /// Starts the daemon and waits until it answers.

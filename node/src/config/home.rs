@@ -70,6 +70,11 @@ impl Home {
         self.rhizome().join("api.sock")
     }
 
+    /// The boot of the machine in which a daemon last started here.
+    pub fn boot(&self) -> PathBuf {
+        self.rhizome().join("boot-id")
+    }
+
     /// Held by the one daemon of this home.
     pub fn lock(&self) -> PathBuf {
         self.rhizome().join("lock")

@@ -64,7 +64,7 @@ pub(crate) fn wall_ms() -> u64 {
 }
 
 /// The kernel's random id of this boot.
-pub(crate) fn boot_id() -> io::Result<String> {
+pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
