@@ -198,10 +198,13 @@ fn submission(node: &Node, witness: &Witness, name: &str, seconds: usize) -> Com
 }
 
 fn submit(mut command: Command) -> String {
-    wait::until("a submission is answered", SETTLED, || {
+    let mut refused = String::new();
+    let answered = wait::poll(SETTLED * 2, || {
         let output = command.output().unwrap();
+        refused = String::from_utf8_lossy(&output.stderr).into_owned();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
-    })
+    });
+    answered.unwrap_or_else(|| panic!("a submission is not answered: {refused}"))
 }
 
 /// What was killed.
