@@ -23,7 +23,7 @@ fn fill(node: &Node, ledger: &str) {
     let home = NodeHome::open(&node.place(), &unlock).unwrap();
     let ledger = RepoId::from_urn(ledger).unwrap();
     let (storage, signer) = (home.storage.clone(), home.signer.clone());
-    let config = WriterConfig { storage, signer, home: node.place() };
+    let config = WriterConfig { storage, signer, home: node.place(), passed: cobs::adapter::writer::nobody };
     let writer = Writer::spawn(config, Box::new(|_, _| {}), Box::new(|_| {})).unwrap();
     let (sender, replies) = std::sync::mpsc::sync_channel(256);
     std::thread::scope(|scope| {

@@ -110,7 +110,7 @@ fn forged(job: JobId, me: NodeId) -> Vec<Action> {
             duration_ms: 1,
         }),
         Action::Cancel(Cancel { job, seq, reason: "mine".into() }),
-        Action::StepDown(StepDown { job, seq, epoch, to: me, last: term }),
+        Action::StepDown(StepDown { job, seq, epoch, to: me, last: term, unconfirmed: false }),
         Action::Takeover(Takeover {
             job,
             seq,
@@ -118,6 +118,7 @@ fn forged(job: JobId, me: NodeId) -> Vec<Action> {
             to: me,
             last: term,
             abandoned: Some(term),
+            lease_ms: None,
             reason: tail(),
         }),
     ]

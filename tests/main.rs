@@ -7,8 +7,8 @@
 
 mod adopt;
 mod alone;
-mod archive;
 mod apart;
+mod archive;
 mod badinput;
 
 mod crowd;

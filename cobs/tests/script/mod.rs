@@ -179,11 +179,11 @@ impl Say {
             Self::Cancel => Action::Cancel(Cancel { job, seq, reason: "enough".to_owned() }),
             Self::StepDown { epoch, to, last } => {
                 let (epoch, to, last) = (Epoch(epoch), cast.node(to), Term(last));
-                Action::StepDown(StepDown { job, seq, epoch, to, last })
+                Action::StepDown(StepDown { job, seq, epoch, to, last, unconfirmed: last.0.is_multiple_of(2) })
             }
             Self::Takeover { epoch, to, last } => {
                 let (epoch, to, last, reason) = (Epoch(epoch), cast.node(to), Term(last), String::new());
-                Action::Takeover(Takeover { job, seq, epoch, to, last, abandoned: None, reason })
+                Action::Takeover(Takeover { job, seq, epoch, to, last, abandoned: None, lease_ms: None, reason })
             }
         }
     }

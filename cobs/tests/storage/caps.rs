@@ -287,7 +287,7 @@ fn the_most_that_an_honest_job_can_be_is_read_whole() {
         worst.write(worker, Action::Bid(cobs::job::action::Bid { job, seq, score: 0, reason: text(REASON_BYTES_MAX) }));
         if attempt * 8 / ATTEMPTS_MAX > epoch.0 && attempt < ATTEMPTS_MAX {
             let to = node(&arbiters[epoch.0 as usize + 1]);
-            worst.write(arbiter, Action::StepDown(StepDown { job, seq, epoch, to, last: term }));
+            worst.write(arbiter, Action::StepDown(StepDown { job, seq, epoch, to, last: term, unconfirmed: false }));
         }
     }
     worst.write(&author, Action::Cancel(Cancel { job, seq, reason: text(REASON_BYTES_MAX) }));

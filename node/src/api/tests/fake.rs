@@ -3,6 +3,7 @@
 //! What a job does stands in its command: `say WORD`, `exit CODE`, `wait` (until it is cancelled), `flood` (without
 //! end), `lose` (its log), `panic`.
 
+mod state;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use cobs::digest::{Blob, Digest};
 use cobs::id::{CommitId, JobId, NodeId, RepoId};
 use cobs::job::outcome::{Outcome, RunOutcome};
 use cobs::job::spec::Source;
-use cobs::job::state::{Job, Status};
+use cobs::job::state::Status;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -365,23 +366,10 @@ impl Fake {
         };
         let reason = cancelled.borrow().clone().unwrap_or_default();
         let (waits_for, exit_code) = (String::new(), Some(run_outcome.exit_code()));
-        let state = state(id, submit);
+        let state = state::of(id, submit);
         let run_outcome = Some(run_outcome);
         JobView { summary, waits_for, running: false, exit_code, run_outcome, reason, log_is_local: true, state }
     }
-}
-
-fn state(id: JobId, submit: &Submit) -> Job {
-    let create = json!({
-        "version": cobs::JOB_VERSION, "nonce": "0".repeat(32), "queue": "default", "mode": submit.mode,
-        "arbiters": [NODE], "workers": [NODE], "spec": { "type": "command", "command": submit.command },
-    });
-    let state = json!({
-        "id": id, "author": NODE, "pin": "22".repeat(20), "create": create, "bids": {}, "grants": [], "dones": [],
-        "epochs": [{ "epoch": 0, "arbiter": NODE, "last": 0, "by": null }], "cancels": {}, "settled": null,
-        "otherSettles": [], "lastSeq": { NODE: 0 }, "ignored": {},
-    });
-    serde_json::from_value(state).unwrap()
 }
 
 fn digest(bytes: &[u8]) -> Digest {
