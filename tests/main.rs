@@ -12,6 +12,7 @@ mod archive;
 mod badinput;
 
 mod crowd;
+mod decides;
 mod demo;
 mod explain;
 mod full;

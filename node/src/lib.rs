@@ -18,6 +18,7 @@ pub mod garbage;
 pub mod link;
 pub mod logging;
 pub mod node;
+mod notes;
 pub mod offers;
 pub mod ops;
 pub mod pairing;

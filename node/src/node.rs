@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
@@ -11,12 +11,12 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::writer::{Draft, Urgency, WriteError, WriterHandle, Written};
 use cobs::digest::Digest;
-use cobs::id::{JobId, NodeId, RepoId, RunId, Token};
+use cobs::id::{JobId, NodeId, RepoId, RunId};
 use cobs::job::action::Action;
 use cobs::job::outcome::RunOutcome;
 use cobs::job::state::Job;
 use scheduler::capacity::Capacity;
-use scheduler::machine::{Asked, Effect, Event, Note};
+use scheduler::machine::{Asked, Effect, Event};
 use scheduler::probe::Probe;
 
 use crate::blobs::Blobs;
@@ -38,9 +38,6 @@ pub const CHANGES_MAX: usize = 4096;
 
 /// Runs of one author that are prepared at once: a slow source of one must hold up neither the others nor the pool.
 const PREPARED_AT_ONCE: usize = 4;
-/// From a note that could not be written to the next try, at first and at most.
-const NOTE_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
-
 /// The node. Everything that acts holds it by `Arc`.
 pub struct Node {
     /// Its key.
@@ -181,10 +178,7 @@ impl Node {
         let id = seen.job.id;
         let token = seen.job.holder().map(|(token, _)| token.to_string());
         tracing::debug!(job = %id, status = ?seen.job.status(), token, reports = seen.job.dones.len(), "job seen");
-        let notes = self.state.notes_of(id).unwrap_or_else(|error| {
-            tracing::error!(%error, job = %id, "cannot read the notes of a job");
-            BTreeSet::new()
-        });
+        let notes = self.notes_of(&seen.job);
         self.lock_jobs().insert(id, (seen.ledger, Arc::clone(&seen.job)));
         let event = scheduler::machine::JobSeen {
             job: Arc::clone(&seen.job),
@@ -267,29 +261,6 @@ impl Node {
                 self.block(move |node| node.runs.discard(run));
                 None
             }
-        }
-    }
-
-    /// Writes something down about a term, until it is written: without it the job would stand still.
-    async fn note_term(self: Arc<Self>, job: JobId, token: Token, what: Note) {
-        let [mut pause, longest] = NOTE_RETRY;
-        loop {
-            let node = Arc::clone(&self);
-            let note = move || {
-                node.state.note(job, token, what)?;
-                node.claims.send(Event::Noted { job, token, note: what });
-                Ok::<(), crate::store::StoreError>(())
-            };
-            match tokio::task::spawn_blocking(note).await {
-                Ok(Ok(())) => return self.problem("state", None),
-                Ok(Err(error)) => {
-                    tracing::error!(%job, %token, %error, "cannot note a term; it is tried again");
-                    self.problem("state", Some(crate::runs::chain(&error)));
-                }
-                Err(error) => tracing::error!(%job, %token, %error, "noting a term failed"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(longest);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The operations of a node, once. REST, WebSocket and the command line are spellings of them; scope, idempotency,
 //! error codes, audit and metrics are decided here.
 
+mod arbitration;
 mod audit;
 mod candidates;
 pub mod error;

@@ -19,7 +19,8 @@ use super::{Call, Routes};
 use crate::ops::Follow;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{
-    CancelRequest, Evict, Explain, JobQuery, JobReplication, JobSummary, JobView, LogPiece, PendingChanges, Submit,
+    CancelRequest, Evict, Explain, HandOver, JobQuery, JobReplication, JobSummary, JobView, LogPiece, PendingChanges,
+    Submit, TakeOver,
 };
 
 /// Names a submit, so that a second one with the same name is the same.
@@ -37,6 +38,8 @@ pub fn routes<N: Operations>() -> Routes<N> {
         .on(Method::GET, "/v1/jobs/{id}/replication", replication)
         .on(Method::GET, "/v1/replication", pending)
         .on(Method::POST, "/v1/jobs/{id}/cancel", cancel)
+        .on(Method::POST, "/v1/jobs/{id}/handover", hand_over)
+        .on(Method::POST, "/v1/jobs/{id}/takeover", take_over)
         .on(Method::GET, "/v1/jobs/{id}/logs", logs)
 }
 
@@ -102,6 +105,22 @@ async fn cancel<N: Operations>(
     body::OrDefault(request): body::OrDefault<CancelRequest>,
 ) -> Result<(StatusCode, Json<JobView>), Problem> {
     Ok((StatusCode::ACCEPTED, Json(call.node().cancel(&call.caller, &id, request).await?)))
+}
+
+async fn hand_over<N: Operations>(
+    call: Call<N>,
+    Path(id): Path<String>,
+    body::OrDefault(wish): body::OrDefault<HandOver>,
+) -> Result<Json<JobView>, Problem> {
+    Ok(Json(call.node().hand_over(&call.caller, &id, wish).await?))
+}
+
+async fn take_over<N: Operations>(
+    call: Call<N>,
+    Path(id): Path<String>,
+    body::OrDefault(wish): body::OrDefault<TakeOver>,
+) -> Result<Json<JobView>, Problem> {
+    Ok(Json(call.node().take_over(&call.caller, &id, wish).await?))
 }
 
 #[derive(Deserialize)]

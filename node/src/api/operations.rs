@@ -11,9 +11,10 @@ use futures::stream::BoxStream;
 use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::types::{
-    Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, Health, Invitation,
-    Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange, PendingChanges,
-    Pod, Recovered, Removed, StreamMessage, Submit, Submitted, TokenCreate, TokenCreated, TokenInfo, Uploaded,
+    Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, HandOver, Health,
+    Invitation, Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange,
+    PendingChanges, Pod, Recovered, Removed, StreamMessage, Submit, Submitted, TakeOver, TokenCreate, TokenCreated,
+    TokenInfo, Uploaded,
 };
 use crate::ops::{Caller, Ended as _, Follow, Kind, Record};
 
@@ -54,6 +55,12 @@ macro_rules! each_operation {
             pending() -> Result<PendingChanges, Error>;
             /// Asks for the end of a job.
             cancel(id: &str, request: CancelRequest) -> Result<JobView, Error>
+                => |job| job.summary.id.to_string();
+            /// Hands a job over that this node decides about.
+            hand_over(id: &str, wish: HandOver) -> Result<JobView, Error>
+                => |job| job.summary.id.to_string();
+            /// Makes another node decide about a job whose arbiter is dead.
+            take_over(id: &str, wish: TakeOver) -> Result<JobView, Error>
                 => |job| job.summary.id.to_string();
             /// The log of a job from a byte offset on.
             logs(id: &str, offset: u64, follow: Follow) -> Result<Pieces, Error>;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use self::job::{
-    ArtifactsOptions, CancelOptions, EvictOptions, FollowOptions, JobId, JobVerb, ListOptions, LogsOptions,
-    PublishChoice, RunOptions, SourceOptions, SubmitCommand, SubmitOptions,
+    ArtifactsOptions, CancelOptions, EvictOptions, FollowOptions, HandoverOptions, JobId, JobVerb, ListOptions,
+    LogsOptions, PublishChoice, RunOptions, SourceOptions, SubmitCommand, SubmitOptions, TakeoverOptions,
 };
 pub use self::setup::{
     ArbiterName, AuditOptions, DemoOptions, GrantName, GrantOptions, InitOptions, InviteOptions, JoinOptions,

@@ -12,14 +12,18 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use super::args::{ArtifactsOptions, CancelOptions, EvictOptions, JobVerb, ListOptions, LogsOptions};
+use super::args::{
+    ArtifactsOptions, CancelOptions, EvictOptions, HandoverOptions, JobVerb, ListOptions, LogsOptions, TakeoverOptions,
+};
 use super::client::{Client, empty, problem, segment};
 use super::exit::Failure;
 use super::follow::{self, Sink, Status};
 use super::output::Format;
 use super::{explain, run, show};
 use crate::ops::error::{Code, Error};
-use crate::ops::types::{Artifact, Artifacts, CancelRequest, Evict, Explain, JobSummary, JobView, LogPiece, Page};
+use crate::ops::types::{
+    Artifact, Artifacts, CancelRequest, Evict, Explain, HandOver, JobSummary, JobView, LogPiece, Page, TakeOver,
+};
 
 /// Most bytes of one line of a log's stream.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -42,6 +46,18 @@ pub async fn job(client: &Client, verb: JobVerb, format: Format) -> Result<u8, F
             let target = format!("/v1/jobs/{}/cancel", segment(&id));
             let view: JobView = client.send(Method::POST, &target, &CancelRequest { reason }).await?;
             format.print(&view, |view| format!("asked for the end of {}", view.summary.id))?;
+        }
+        JobVerb::Handover(HandoverOptions { id, to }) => {
+            let target = format!("/v1/jobs/{}/handover", segment(&id));
+            let view: JobView = client.send(Method::POST, &target, &HandOver { to }).await?;
+            format.print(&view, |view| format!("{} decides about {} now", view.state.arbiter().1, view.summary.id))?;
+        }
+        JobVerb::Takeover(options) => {
+            let target = format!("/v1/jobs/{}/takeover", segment(&options.id));
+            let TakeoverOptions { to, dead, lease, abandon, reason, .. } = options;
+            let wish = TakeOver { to, arbiter_is_dead: dead, lease_ms: lease, abandon, reason };
+            let view: JobView = client.send(Method::POST, &target, &wish).await?;
+            format.print(&view, |view| format!("{} decides about {} now", view.state.arbiter().1, view.summary.id))?;
         }
         JobVerb::Artifacts(options) => artifacts(client, options, format).await?,
         JobVerb::Evict(EvictOptions { id, grace }) => {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use cobs::id::JobId;
-use cobs::job::spec::{Input, Limit, Limits, Privacy, Requirements};
+use cobs::job::spec::{Input, Limit, Limits, Privacy, Requirements, Retry};
 use hyper::Method;
 use tokio::io::AsyncReadExt;
 
@@ -148,7 +148,8 @@ async fn resolve(client: &Client, options: SubmitOptions, command: Vec<String>) 
         supersedes.push(view.summary.id);
     }
     let limits = limits(&options)?;
-    let SubmitOptions { source, on, arbiter, mode, private, artifacts, environment, labels, .. } = options;
+    let retry = retry(&options);
+    let SubmitOptions { source, on, arbiter, standby, mode, private, artifacts, environment, labels, .. } = options;
     let requirements = Requirements {
         directories: options.directories.into_iter().collect(),
         runners: options.runners.into_iter().map(Into::into).collect(),
@@ -166,19 +167,32 @@ async fn resolve(client: &Client, options: SubmitOptions, command: Vec<String>) 
         limits,
         requirements,
         attempts: options.attempts,
-        retry: None,
+        retry,
         start_within_ms: options.start_within,
         supersedes,
         queue: options.queue,
         mode: mode.into(),
         on,
         arbiter,
+        standby,
         privacy: if private { Privacy::Private } else { Privacy::Shared },
         priority: options.priority,
         labels: labels.into_iter().collect(),
         traceparent: None,
         ledger: options.ledger,
         first_grant: FirstGrant::Auto,
+    })
+}
+
+/// When and where another attempt is made, where anything was said about it.
+fn retry(options: &SubmitOptions) -> Option<Retry> {
+    let SubmitOptions { retry_place, backoff, retry_on, .. } = options;
+    let said = retry_place.is_some() || backoff.is_some() || !retry_on.is_empty();
+    said.then(|| Retry {
+        place: retry_place.map(Into::into).unwrap_or_default(),
+        backoff_ms: backoff.unwrap_or_default(),
+        backoff_max_ms: 0,
+        exit_codes: retry_on.iter().copied().collect(),
     })
 }
 

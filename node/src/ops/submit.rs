@@ -1,13 +1,14 @@
 //! Submitting a job: checked, placed, written once for each idempotency key, durable before the answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use cobs::adapter::writer::{Draft, WriteError};
 use cobs::digest::Digest;
-use cobs::id::{JobId, RepoId};
-use cobs::job::action::{Action, ActionError, Create, NONCE_DIGITS, RootGrant};
+use cobs::id::{JobId, NodeId, RepoId};
+use cobs::job::action::{ARBITERS_MAX, Action, ActionError, Create, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
 use scheduler::fault;
@@ -211,6 +212,7 @@ impl Node {
         let queue = submit.queue.clone().unwrap_or_else(|| "default".into());
         let arbiter = self.arbiter(submit.arbiter.as_deref())?;
         let (on, mode, first_grant) = (submit.on.clone(), submit.mode, submit.first_grant);
+        let standby = submit.standby.clone();
         let spec = spec(caller, submit, resolved);
         let candidates = self.candidates(ledger).await?;
         let readers = resolved.and_then(|resolved| resolved.readers.as_ref());
@@ -221,7 +223,15 @@ impl Node {
             self.granted_to(&node, &nonce);
             RootGrant { node, kind, lease_ms: self.config.scheduler.lease_ms }
         });
-        let arbiters = vec![arbiter];
+        let mut arbiters = vec![arbiter];
+        for name in &standby {
+            arbiters.push(self.arbiter(Some(name))?);
+        }
+        let distinct: BTreeSet<NodeId> = arbiters.iter().copied().collect();
+        if distinct.len() < arbiters.len() || arbiters.len() > ARBITERS_MAX {
+            let words = format!("who decides and who stands by must be 1 to {ARBITERS_MAX} different nodes");
+            return Err(Error::new(Code::BadRequest, words));
+        }
         Ok(Create { version: cobs::JOB_VERSION, spec, nonce, queue, mode, arbiters, workers: choice.workers, grant })
     }
 
@@ -280,7 +290,9 @@ fn check(submit: &Submit) -> Result<(), Error> {
             return Err(Error::new(Code::BadRequest, format!("'{name}' is no name of an environment variable")));
         }
     }
-    if submit.privacy == Privacy::Private && (submit.on.is_some() || submit.arbiter.is_some()) {
+    if submit.privacy == Privacy::Private
+        && (submit.on.is_some() || submit.arbiter.is_some() || !submit.standby.is_empty())
+    {
         return Err(Error::new(Code::BadRequest, "a private job runs on its author's node, decided by it")
             .hint("leave out the node, or the privacy"));
     }

@@ -1,5 +1,6 @@
 //! What operations take and give. Wire form of the API; the command line prints the same with `--json`.
 
+mod arbitration;
 mod explain;
 mod node;
 mod stream;
@@ -16,6 +17,7 @@ use cobs::job::outcome::{Outcome, RunOutcome};
 use cobs::job::spec::{Limits, Mode, Requirements, Retry};
 use cobs::job::state::{Job, Status};
 
+pub use self::arbitration::{HandOver, TakeOver};
 pub use self::explain::{Explain, ExplainNode};
 pub use self::node::{
     Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
@@ -85,6 +87,9 @@ pub struct Submit {
     /// A node id or alias: who decides.
     #[serde(default)]
     pub arbiter: Option<String>,
+    /// Node ids or aliases: to whom it may hand over, in this order.
+    #[serde(default)]
+    pub standby: Vec<String>,
     /// Whether it stays on this node.
     #[serde(default)]
     pub privacy: cobs::job::spec::Privacy,

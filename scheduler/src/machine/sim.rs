@@ -7,8 +7,6 @@
 pub mod common;
 mod driver;
 mod faults;
-#[cfg(test)]
-mod mutants;
 mod occur;
 mod plan;
 mod promises;

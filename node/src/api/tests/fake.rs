@@ -3,6 +3,7 @@
 //! What a job does stands in its command: `say WORD`, `exit CODE`, `wait` (until it is cancelled), `flood` (without
 //! end), `lose` (its log), `panic`.
 
+mod arbitration;
 mod state;
 mod why;
 

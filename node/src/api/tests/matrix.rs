@@ -33,6 +33,8 @@ const ROWS: &[(Method, &str, For, &str)] = &[
     (Method::GET, "/v1/jobs/{id}/replication", For::Readers, ""),
     (Method::GET, "/v1/replication", For::Readers, ""),
     (Method::POST, "/v1/jobs/{id}/cancel", For::Writers, ""),
+    (Method::POST, "/v1/jobs/{id}/handover", For::Writers, ""),
+    (Method::POST, "/v1/jobs/{id}/takeover", For::TheOwner, r#"{"arbiterIsDead":true}"#),
     (Method::GET, "/v1/jobs/{id}/logs", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}/artifacts", For::Readers, ""),
     (Method::GET, "/v1/jobs/{id}/artifacts/{*path}", For::Readers, ""),

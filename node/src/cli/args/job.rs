@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use cobs::id::{NodeId, RepoId};
 use cobs::job::outcome::Outcome;
-use cobs::job::spec::{Mode, RunnerKind};
+use cobs::job::spec::{Mode, RetryPlace, RunnerKind};
 use cobs::job::state::Status;
 
 use super::setup::pair;
@@ -32,6 +32,10 @@ pub enum JobVerb {
     Artifacts(ArtifactsOptions),
     /// End this machine's run of a job, and give it back
     Evict(EvictOptions),
+    /// Let another machine decide about a job that this one decides about
+    Handover(HandoverOptions),
+    /// Let another machine decide about a job whose own is dead
+    Takeover(TakeoverOptions),
 }
 
 /// One job.
@@ -93,7 +97,10 @@ pub struct SubmitOptions {
     /// The machine that decides about the job
     #[arg(long, value_name = "NODE")]
     pub arbiter: Option<String>,
-    /// `exclusive`: never on two machines at once; `idempotent`: may one day start without its arbiter, and does not yet
+    /// A machine that decides after it, when it hands over; may be given again
+    #[arg(long, value_name = "NODE")]
+    pub standby: Vec<String>,
+    /// `exclusive`: never on two machines at once; `idempotent`: may start by itself while the machine that decides is away
     #[arg(long, value_name = "MODE", value_enum, default_value = "exclusive")]
     pub mode: ModeName,
     /// Keep it on this machine: no log, artifact or input leaves it
@@ -132,9 +139,18 @@ pub struct SubmitOptions {
     /// A way to run it; any of those named will do
     #[arg(long = "runner", value_name = "KIND", value_enum)]
     pub runners: Vec<RunnerName>,
-    /// How often it may run before it counts as failed; kept in the job, and has no effect yet
+    /// How often it may run before it counts as failed
     #[arg(long, value_name = "COUNT")]
     pub attempts: Option<u32>,
+    /// Where another attempt is made: `any` machine, the `same-node`, or an `other-node`
+    #[arg(long, value_name = "PLACE", value_enum)]
+    pub retry_place: Option<PlaceName>,
+    /// Wait before the second attempt; doubled for each further one
+    #[arg(long, value_name = "TIME", value_parser = span_ms)]
+    pub backoff: Option<u64>,
+    /// Try again after this exit code alone; may be given again
+    #[arg(long = "retry-on", value_name = "CODE")]
+    pub retry_on: Vec<u8>,
     /// Give up when it has not started within this time
     #[arg(long, value_name = "TIME", value_parser = span_ms)]
     pub start_within: Option<u64>,
@@ -256,6 +272,40 @@ pub struct CancelOptions {
     pub reason: String,
 }
 
+/// To whom a job is handed over.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct HandoverOptions {
+    /// The job's id, or the beginning of it
+    #[arg(value_name = "JOB")]
+    pub id: String,
+    /// One of those that stand by for it; the next without
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+}
+
+/// How a job is taken over.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct TakeoverOptions {
+    /// The job's id, or the beginning of it
+    #[arg(value_name = "JOB")]
+    pub id: String,
+    /// Who decides from now on; this machine without
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// The machine that decides now is dead; if it is not, the job may run twice at once
+    #[arg(long)]
+    pub dead: bool,
+    /// The longest lease it may have granted; 10m without
+    #[arg(long, value_name = "TIME", value_parser = span_ms)]
+    pub lease: Option<u64>,
+    /// The run that holds the job without a lease is dead as well
+    #[arg(long)]
+    pub abandon: bool,
+    /// Why, for people
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
 /// Which artifacts are fetched.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct ArtifactsOptions {
@@ -310,6 +360,10 @@ typed!(
 typed!(
     /// [`Status`], as it is typed.
     StatusName for Status { Queued, Granted, Provisional, Settled }
+);
+typed!(
+    /// [`RetryPlace`], as it is typed.
+    PlaceName for RetryPlace { Any, SameNode, OtherNode }
 );
 typed!(
     /// [`Outcome`], as it is typed.

@@ -1,5 +1,7 @@
 //! Many seeds. `SEED=n cargo test -p rhizome-scheduler replays` runs one alone, and `SEEDS=n` more than the usual number.
 
+mod mutants;
+
 use super::{Run, add, run};
 
 /// Runs seeds on all cores; a failure is printed with its schedule.

@@ -1,6 +1,6 @@
 //! Each fault that is put into the machine on purpose must break a promise of the simulated world in few runs.
 
-use super::breaks;
+use crate::machine::sim::breaks;
 use crate::machine::mutation::{self, Mutation};
 
 /// Most runs in which a fault must show.
