@@ -54,7 +54,14 @@ pub struct Said {
     pub read: Option<Oid>,
 }
 
-/// A line of the file.
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    said: Vec<Line>,
+    announced: BTreeMap<RepoId, VecDeque<(Oid, UnixMs)>>,
+}
+
+/// What a peer said of a ledger.
 #[derive(Serialize, Deserialize)]
 struct Line {
     peer: NodeId,
@@ -88,29 +95,34 @@ impl Default for Whereabouts {
 }
 
 impl Whereabouts {
-    /// With what peers said in an earlier life of the daemon.
+    /// With what peers said, and what was announced to them, in an earlier life of the daemon.
     pub fn load(file: &Path) -> Self {
         let all = Self::default();
-        let lines = std::fs::read(file).ok().map(|bytes| serde_json::from_slice::<Vec<Line>>(&bytes));
-        match lines {
-            Some(Ok(lines)) => lines.into_iter().for_each(|line| all.hear(line.peer, line.ledger, line.said)),
+        match std::fs::read(file).ok().map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
+            Some(Ok(kept)) => {
+                kept.said.into_iter().for_each(|line| all.hear(line.peer, line.ledger, line.said));
+                all.lock().announced = kept.announced;
+            }
             Some(Err(error)) => tracing::warn!(%error, "what peers said last is forgotten"),
             None => {}
         }
         all
     }
 
-    /// Writes down what peers said, whole or not at all.
+    /// Writes down what peers said and what was announced, whole or not at all.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, file: &Path) -> io::Result<()> {
         let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = self.lock().said.clone();
+        let (said, announced) = {
+            let known = self.lock();
+            (known.said.clone(), known.announced.clone())
+        };
         let line = |((peer, ledger), said)| Line { peer, ledger, said };
-        let lines: Vec<Line> = said.into_iter().map(line).collect();
+        let kept = Kept { said: said.into_iter().map(line).collect(), announced };
         let beside = file.with_extension("part");
-        std::fs::write(&beside, serde_json::to_vec(&lines)?)?;
+        std::fs::write(&beside, serde_json::to_vec(&kept)?)?;
         std::fs::rename(beside, file)
     }
 

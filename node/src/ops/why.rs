@@ -124,11 +124,11 @@ fn operations(node: &Arc<Node>, asked: &Asked) -> Result<Vec<ObjectReplication>,
 }
 
 /// When this node first announced its operations, as far as it is known: by its own memory, or by Radicle's book, which
-/// knows of the last change alone.
+/// knows of the last announcement alone, that of another's references included.
 fn announced(node: &Node, asked: &Asked, open: &OpenLedger, written: &Written) -> Option<UnixMs> {
-    let line = asked.ledger.synced.get(&node.id).filter(|line| brought(asked, open, line.at, &written.tips))?;
+    let line = asked.ledger.synced.get(&node.id).filter(|line| brought(asked, open, line.at, &written.tips));
     let first = node.whereabouts.first_announced(asked.rid, |at| brought(asked, open, at, &written.tips));
-    Some(first.unwrap_or(UnixMs(line.since_ms)).min(UnixMs(line.since_ms)))
+    first.into_iter().chain(line.map(|line| UnixMs(line.since_ms))).min()
 }
 
 /// The operations of each author, the job's author first.

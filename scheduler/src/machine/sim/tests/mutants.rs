@@ -1,7 +1,7 @@
 //! Each fault that is put into the machine on purpose must break a promise of the simulated world in few runs.
 
-use crate::machine::sim::breaks;
 use crate::machine::mutation::{self, Mutation};
+use crate::machine::sim::breaks;
 
 /// Most runs in which a fault must show.
 const SEEDS_MAX: u64 = 20_000;
