@@ -115,7 +115,7 @@ fn the_bounds_are_those_of_the_code() {
         ("`arbiters`, `workers`", vec![ARBITERS_MAX as u64, WORKERS_MAX as u64]),
         ("`attempts`", vec![u64::from(ATTEMPTS_MAX)]),
         ("`inputs`, `artifacts`", vec![INPUTS_MAX as u64, ARTIFACT_PATTERNS_MAX as u64]),
-        ("`leaseMs`", vec![*LEASE_MS.start(), *LEASE_MS.end()]),
+        ("`leaseMs`, of a grant and a takeover", vec![*LEASE_MS.start(), *LEASE_MS.end()]),
         ("`tail`", vec![TAIL_BYTES_MAX as u64]),
         ("`reason`", vec![REASON_BYTES_MAX as u64]),
     ];
