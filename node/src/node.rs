@@ -178,13 +178,14 @@ impl Node {
         let id = seen.job.id;
         let token = seen.job.holder().map(|(token, _)| token.to_string());
         tracing::debug!(job = %id, status = ?seen.job.status(), token, reports = seen.job.dones.len(), "job seen");
-        let notes = self.notes_of(&seen.job);
+        let (notes, unknown) = self.notes_of(&seen.job);
         self.lock_jobs().insert(id, (seen.ledger, Arc::clone(&seen.job)));
         let event = scheduler::machine::JobSeen {
             job: Arc::clone(&seen.job),
             created_ms: seen.created.0,
             origin: seen.origin,
             notes,
+            unknown,
             shown: false,
         };
         self.claims.send(Event::Job(Box::new(event)));

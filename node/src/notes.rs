@@ -14,18 +14,14 @@ use crate::node::Node;
 const NOTE_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 impl Node {
-    /// What this node has noted about a job's terms. Where it cannot know, each may have been confirmed.
-    pub(crate) fn notes_of(&self, job: &Job) -> BTreeSet<(Note, Token)> {
+    /// What this node has noted about a job's terms, and whether that cannot be known.
+    pub(crate) fn notes_of(&self, job: &Job) -> (BTreeSet<(Note, Token)>, bool) {
         let noted = self.state.notes_of(job.id);
-        let unknown = noted.is_err() || self.may_have_begun(job.id);
         if let Err(error) = &noted {
             tracing::error!(%error, job = %job.id, "cannot read the notes of a job");
         }
-        let mut notes = noted.unwrap_or_default();
-        if unknown {
-            notes.extend(job.grants.keys().map(|token| (Note::Confirmed, *token)));
-        }
-        notes
+        let unknown = noted.is_err() || self.may_have_begun(job.id);
+        (noted.unwrap_or_default(), unknown)
     }
 
     /// Writes something down about a term, until it is written: without it the job would stand still.

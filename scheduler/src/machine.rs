@@ -133,7 +133,7 @@ impl Machine {
                 self.touch_arbitrated();
             }
             Event::Workers(nodes) => {
-                self.workers = Some(nodes);
+                self.workers = Some(nodes.into_iter().chain([self.node]).collect());
                 self.touch_arbitrated();
             }
             Event::Tick => {}

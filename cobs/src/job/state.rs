@@ -215,11 +215,16 @@ impl Job {
         self.grants.last_key_value().map(|(token, granted)| (*token, granted))
     }
 
-    /// The report that a settle would name: that of the highest token, unless it was given back; or else the one of
-    /// the smallest rank among the runs that started by rank, under the token (epoch, 0).
+    /// The report that a settle would name: that of the highest token, unless it was given back or left no outcome; or
+    /// else the one of the smallest rank among the runs that started by rank, under the token (epoch, 0).
     pub fn result(&self) -> Option<(Token, &Report)> {
         let granted = self.holder().and_then(|(token, _)| Some((token, self.dones.get(&token)?)));
-        granted.filter(|(_, report)| report.outcome != RunOutcome::Released).or_else(|| self.result_by_rank())
+        let granted = granted.filter(|(_, report)| report.outcome != RunOutcome::Released);
+        let (lost, granted) = match granted {
+            Some((_, report)) if report.outcome == RunOutcome::Lost => (granted, None),
+            Some(_) | None => (None, granted),
+        };
+        granted.or_else(|| self.result_by_rank()).or(lost)
     }
 
     /// One that left no outcome is no result: another worker may still bring one.

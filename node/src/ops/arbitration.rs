@@ -7,6 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use cobs::adapter::writer::{Draft, Urgency};
 use cobs::id::{Epoch, JobId, NodeId, Seq, Term};
 use cobs::job::action::{Action, GrantKind, LEASE_MS, REASON_BYTES_MAX, Takeover};
+use cobs::job::fold::EPOCHS_MAX;
 use cobs::job::state::{Job, Status};
 use scheduler::machine::Event;
 
@@ -75,6 +76,10 @@ impl Node {
                 .hint("ask one: rhizome status names them"));
         }
         let arbiter = self.alias(&job.arbiter().1);
+        if job.arbiter().1 == self.id {
+            return Err(Error::new(Code::BadRequest, "this node decides about the job itself, and is not dead")
+                .hint(format!("hand it over: rhizome job handover {}", job.id)));
+        }
         if !wish.arbiter_is_dead {
             let risk = format!(
                 "if {arbiter} still runs, or comes back before it has heard of this, the job may run on two nodes at once"
@@ -90,6 +95,10 @@ impl Node {
             return Err(Error::new(Code::BadRequest, format!("leaseMs is {lease}; it is {least} to {most}")));
         }
         let to = wish.to.as_deref().map(|name| self.resolve_peer(name)).transpose()?.unwrap_or(self.id);
+        if to == job.arbiter().1 {
+            return Err(Error::new(Code::BadRequest, format!("{arbiter} decides about the job already"))
+                .hint("name another with --to"));
+        }
         let takeover = takeover(&job, to, wish)?;
         let action = Action::Takeover(takeover);
         let job: JobId = job.id;
@@ -98,7 +107,12 @@ impl Node {
     }
 }
 
+/// Whether there is something left to decide, and a hand-over that would count.
 fn unsettled(job: &Job) -> Result<(), Error> {
+    if job.epochs.len() > EPOCHS_MAX as usize {
+        let words = format!("the job was handed over {EPOCHS_MAX} times, and no more of them count");
+        return Err(Error::new(Code::BadRequest, words).hint("cancel it, and submit it again"));
+    }
     if job.status() == Status::Settled {
         return Err(Error::new(Code::BadRequest, "the job is settled; nothing is left to decide"));
     }

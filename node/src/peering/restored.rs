@@ -166,9 +166,14 @@ impl Node {
 
     /// Whether this node may have begun a run of a job, and lost its record with the state: a token starts at most once.
     pub(crate) fn may_have_begun(&self, job: JobId) -> bool {
-        let Ok(Some(stored)) = self.view.job(job) else { return false };
-        let row = stored.row;
-        let recovered = self.state.settings().unwrap_or_default().recovered;
+        let row = match self.view.job(job) {
+            Ok(Some(stored)) => stored.row,
+            Ok(None) => return false,
+            // what cannot be read may be the worse of the two
+            Err(_) => return true,
+        };
+        let Ok(settings) = self.state.settings() else { return true };
+        let recovered = settings.recovered;
         self.writer.is_closed(&row.ledger) || recovered.get(&row.ledger).is_some_and(|at| row.created <= *at)
     }
 

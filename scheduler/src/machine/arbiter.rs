@@ -9,6 +9,7 @@ use cobs::job::outcome::{RunOutcome, Settlement};
 use cobs::job::spec::RetryPlace;
 use cobs::job::state::Status;
 
+use super::again::Back;
 use super::agenda::Room;
 use super::entry::{Confirmed, Entry, TermSeen};
 use super::mutation::{self, Mutation};
@@ -251,6 +252,12 @@ fn settlement(entry: &Entry, settings: &Settings, now: Millis) -> Option<(Settle
         }
         // what ran by rank is not tried again: whether a grant was made before or after it nobody can tell
         let by_rank = token.term == Term(0);
+        // a term that is missing here may stand above it; and one that started by rank may bring what was lost
+        let missing = entry.held_back(settings, now) == Some(Back::Grants);
+        let lost = report.outcome == RunOutcome::Lost && entry.may_run_by_rank(settings, now);
+        if missing || lost {
+            return None;
+        }
         if by_rank || !entry.may_try_again(Some(&report.outcome), settings, now) || !has_place(entry) {
             return Some((Settlement::Result { term: token.term, done: report.done }, "its run ended"));
         }

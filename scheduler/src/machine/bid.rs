@@ -84,12 +84,16 @@ impl Machine {
     pub(super) fn by_rank_at(&self, entry: &Entry) -> Option<Millis> {
         let job = &entry.job;
         let (epoch, arbiter) = job.arbiter();
-        let open = matches!(job.status(), Status::Queued | Status::Granted) && job.cancels.is_empty();
+        let lost = job.result().is_none_or(|(_, report)| report.outcome == RunOutcome::Lost);
+        let open = job.status() != Status::Settled && lost && job.cancels.is_empty();
         // what nobody confirms, or was given back, holds nothing up
         let free = entry.holding.as_ref().is_none_or(|holding| match &holding.stage {
             Stage::Waiting => holding.is_unconfirmed() && holding.kind == GrantKind::Leased,
             Stage::Running { .. } => false,
-            Stage::Finished { report } => report.outcome == RunOutcome::Released && entry.is_reported(holding.run),
+            Stage::Finished { report } => {
+                let without = [RunOutcome::Released, RunOutcome::Lost].contains(&report.outcome);
+                without && entry.is_reported(holding.run)
+            }
         });
         let tried = job.self_started.contains_key(&(epoch, self.node));
         let decided = entry.shown || arbiter == self.node;

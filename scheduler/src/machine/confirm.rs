@@ -148,7 +148,7 @@ fn refusal(me: NodeId, settings: &Settings, entry: &mut Entry, question: Questio
         return Some(Answer::Reported);
     }
     // what is being signed ends this term, or this arbiter's time: too late to confirm
-    let ending = [Asked::Settle, Asked::StepDown].iter().any(|kind| entry.asked.contains_key(kind));
+    let ending = [Asked::Settle, Asked::StepDown].iter().any(|kind| entry.is_under_way(*kind));
     if entry.granting.is_some() || ending {
         return Some(Answer::Unknown);
     }

@@ -35,6 +35,8 @@ pub(super) struct Entry {
     pub noted: BTreeSet<Token>,
     /// Tokens of which a durable note says that this node may have confirmed them.
     pub confirmed: BTreeSet<Token>,
+    /// Tokens that were there when it could not be known what was noted.
+    pub doubtful: BTreeSet<Token>,
     /// First confirmations that wait for that note, with the question that they answer.
     pub confirming: BTreeMap<Token, Question>,
     /// Operations under way, or failed.
@@ -125,6 +127,7 @@ impl Entry {
             never_confirm: BTreeSet::new(),
             noted: BTreeSet::new(),
             confirmed: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             confirming: BTreeMap::new(),
             asked: BTreeMap::new(),
             holding: None,
@@ -150,6 +153,9 @@ impl Entry {
             by_rank: BTreeMap::new(),
             wants: None,
         };
+        if seen.unknown {
+            entry.doubtful = seen.job.grants.keys().copied().collect();
+        }
         entry.update(seen, me, now);
         entry
     }
@@ -161,11 +167,15 @@ impl Entry {
         for (note, token) in seen.notes {
             self.take_note(note, token);
         }
+        if seen.unknown && seen.origin == Origin::Start {
+            self.forget(now);
+        }
         let (epoch, arbiter) = self.job.arbiter();
         if before.last_seq.get(&arbiter) != self.job.last_seq.get(&arbiter) {
             self.arbiter_wrote = now;
         }
-        if before.arbiter().0 != epoch {
+        // another operation may open the same epoch: a takeover outranks a step-down
+        if before.epochs.last() != self.job.epochs.last() {
             self.epoch_seen = now;
             self.was_away = true;
             self.hand_over_to = None;
@@ -198,13 +208,23 @@ impl Entry {
                 self.term = Some(TermSeen { token, seen_at, confirmed, phase, asked_early: None });
             }
         }
-        self.started |= !self.confirmed.is_empty();
+        self.started |= !self.confirmed.is_empty() || !self.doubtful.is_empty();
+    }
+
+    /// What this life knew is not to be relied on any more: the home's state was lost.
+    fn forget(&mut self, now: Millis) {
+        self.doubtful.extend(self.job.grants.keys());
+        (self.epoch_seen, self.was_away) = (now, true);
+        if let Some(term) = self.term.as_mut().filter(|term| term.confirmed == Confirmed::Never) {
+            term.confirmed = Confirmed::Perhaps { before: now };
+        }
     }
 
     /// What this life knows of confirmations of a term that it sees for the first time.
     fn confirmed_before(&self, token: Token, me: NodeId, now: Millis) -> Confirmed {
         let (epoch, arbiter) = self.job.arbiter();
-        let noted = self.confirmed.contains(&token) && !self.is_forbidden(token);
+        let said = self.confirmed.contains(&token) || self.doubtful.contains(&token);
+        let noted = said && !self.is_forbidden(token);
         let own = noted && !mutation::is_on(Mutation::ForgetsConfirmations);
         if own || (arbiter == me && token.epoch < epoch && !self.is_known_unconfirmed(token)) {
             Confirmed::Perhaps { before: now }
@@ -256,6 +276,11 @@ impl Entry {
     /// Whether the operation is under way or was tried too short a time ago.
     pub fn is_asked(&self, kind: Asked, now: Millis) -> bool {
         self.asked.get(&kind).is_some_and(|tried| tried.again.is_none_or(|at| at > now))
+    }
+
+    /// Whether the operation is being written. One that failed never will be.
+    pub fn is_under_way(&self, kind: Asked) -> bool {
+        self.asked.get(&kind).is_some_and(|tried| tried.again.is_none())
     }
 
     pub fn ask(&mut self, kind: Asked) {

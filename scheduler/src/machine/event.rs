@@ -122,6 +122,8 @@ pub struct JobSeen {
     pub origin: Origin,
     /// Tokens of the job about which this node has noted something, by what.
     pub notes: BTreeSet<(Note, Token)>,
+    /// What was noted cannot be known: each term that is there may have been confirmed.
+    pub unknown: bool,
     /// Its newest epoch is known from the link alone: who decides in it writes nothing before the operation that opened
     /// it is stored, since nobody else could make sense of it.
     pub shown: bool,

@@ -332,7 +332,8 @@ fn keep_end(tail: &mut String) {
 fn is_replaced(entry: &Entry, run: RunId) -> bool {
     // one that started by rank gives way to a granted run that is done
     if run.token.term == Term(0) {
-        return entry.job.result().is_some_and(|(token, _)| token.term > Term(0));
+        let done = entry.job.result().filter(|(_, report)| report.outcome != RunOutcome::Lost);
+        return done.is_some_and(|(token, _)| token.term > Term(0));
     }
     let abandoned = entry.is_abandoned(run.token) && !mutation::is_on(Mutation::StartsAbandoned);
     let higher = entry.job.holder().is_some_and(|(token, _)| token > run.token) || abandoned;

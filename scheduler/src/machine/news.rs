@@ -1,6 +1,7 @@
 //! What the machine learns: jobs as they change, what was written of its wishes, who is heard.
 
 use cobs::id::{JobId, NodeId};
+use cobs::job::fold::EPOCHS_MAX;
 use cobs::job::state::Status;
 
 use super::entry::Entry;
@@ -25,13 +26,13 @@ impl Machine {
         let kept = !settled || self.has_orphan(id);
         match self.entries.get_mut(&id) {
             Some(entry) => {
-                let (before, numbers) = (entry.job.arbiter().0, entry.job.last_seq.clone());
+                let (before, numbers) = (entry.job.epochs.last().cloned(), entry.job.last_seq.clone());
                 entry.update(seen, self.node, now);
                 // an operation is a sign of life as well
                 let wrote = |node: &NodeId| entry.job.last_seq.get(node) != numbers.get(node);
                 let heard: Vec<NodeId> = entry.passed_over.iter().copied().filter(wrote).collect();
-                let (epoch, arbiter) = entry.job.arbiter();
-                if epoch != before {
+                let arbiter = entry.job.arbiter().1;
+                if entry.job.epochs.last() != before.as_ref() {
                     self.renewals.hurry(arbiter, now);
                 }
                 heard.into_iter().for_each(|node| self.consider(id, node));
@@ -90,7 +91,8 @@ impl Machine {
         let Some(entry) = self.entries.get_mut(&job) else { return };
         let place = |node: NodeId| entry.job.create.arbiters.iter().position(|listed| *listed == node);
         let later = to != self.node && place(to).is_some() && place(to) > place(self.node);
-        if later && entry.job.arbiter().1 == self.node && entry.job.status() != Status::Settled {
+        let room = entry.job.epochs.len() <= EPOCHS_MAX as usize;
+        if later && room && entry.job.arbiter().1 == self.node && entry.job.status() != Status::Settled {
             entry.hand_over_to = Some(to);
             self.touch(job);
         }

@@ -231,7 +231,7 @@ impl World {
         let node = self.nodes.get_mut(&id).expect("a node");
         node.told.insert(job, state.status());
         let notes = node.notes.get(&job).cloned().unwrap_or_default();
-        let (life, seen) = (node.life, JobSeen { job: state, created_ms: 0, origin, notes, shown });
+        let (life, seen) = (node.life, JobSeen { job: state, created_ms: 0, origin, notes, unknown: false, shown });
         self.dispatch(id, life, Event::Job(Box::new(seen)));
     }
 
@@ -280,6 +280,8 @@ impl World {
         let admitted: BTreeSet<NodeId> = self.nodes.keys().copied().collect();
         self.dispatch(id, life, Event::Capacity(Box::new(capacity(id, slots))));
         self.dispatch(id, life, Event::Arbitrates(admitted.clone()));
+        let others = admitted.iter().copied().filter(|node| *node != id).collect();
+        self.dispatch(id, life, Event::Workers(others));
         self.dispatch(id, life, Event::Admitted(admitted));
         self.tell_runs(id, life);
         for job in self.jobs() {

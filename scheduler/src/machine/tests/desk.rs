@@ -91,7 +91,14 @@ impl Desk {
     pub fn tell(&mut self, job: JobId, origin: Origin) -> Vec<Effect> {
         let state = self.jobs[&job].evaluate(&identity(&[node(1)])).unwrap();
         let created_ms = state.create.nonce.len() as u64;
-        let seen = JobSeen { job: Arc::new(state), created_ms, origin, notes: self.notes.clone(), shown: false };
+        let seen = JobSeen {
+            job: Arc::new(state),
+            created_ms,
+            origin,
+            notes: self.notes.clone(),
+            unknown: false,
+            shown: false,
+        };
         self.event(Event::Job(Box::new(seen)))
     }
 

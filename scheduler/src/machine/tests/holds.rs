@@ -276,6 +276,7 @@ fn a_run_whose_token_counts_for_another_node_is_ended() {
         created_ms: 0,
         origin: Origin::Live,
         notes: BTreeSet::new(),
+        unknown: false,
         shown: false,
     };
     let grace = Settings::default().stop_grace;
