@@ -1,12 +1,7 @@
 //! The ledger's storage is collected beside everything else, and nothing of it is lost, however the daemon ends.
 
-use std::time::Duration;
-
 use crate::support::node::Node;
 use crate::support::{repository, wait};
-
-/// A collection has the lowest priority, and here it stands behind all other tests.
-const COLLECTED: Duration = Duration::from_secs(240);
 
 /// Whether a collection has left its list of packs.
 fn collected(node: &Node, ledger: &str) -> Option<std::time::SystemTime> {
@@ -25,7 +20,7 @@ fn a_killed_daemon_that_collected_loses_nothing() {
     let mut jobs = Vec::new();
     for round in 0..3 {
         let before = collected(&node, &ledger);
-        wait::until("a collection has ended", COLLECTED, || {
+        wait::until("a collection has ended", wait::LIMIT, || {
             jobs.push(node.submit(&["--", "true"]));
             (collected(&node, &ledger) > before).then_some(())
         });
@@ -38,7 +33,7 @@ fn a_killed_daemon_that_collected_loses_nothing() {
         node.up();
         jobs.iter().for_each(|job| drop(node.settled(job)));
     }
-    let figures = wait::until("a collection is counted", COLLECTED, || {
+    let figures = wait::until("a collection is counted", wait::LIMIT, || {
         // nothing is collected where nothing was written
         node.submit(&["--", "true"]);
         let figures = String::from_utf8(node.ask("GET", "/metrics", &[], b"")?.body).ok()?;
