@@ -4,6 +4,7 @@ mod ledgers;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         api_addresses: OnceLock::new(),
         authorized: Arc::new(RwLock::new(BTreeMap::new())),
         promised: Arc::default(),
+        syncing: AtomicBool::default(),
         peers_now: Mutex::new(BTreeMap::new()),
         whereabouts,
         collecting: Mutex::new(BTreeSet::new()),

@@ -1,7 +1,7 @@
 //! The node: what its threads and tasks share, and how the claim machine's effects are carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -87,6 +87,8 @@ pub struct Node {
     pub(crate) settled_sources: Mutex<BTreeSet<(RepoId, JobId)>>,
     /// Slots of this node that root operations take which are still on their way into the ledger.
     pub(crate) promised: Arc<AtomicU32>,
+    /// A sync of what was fetched is on its way.
+    pub(crate) syncing: AtomicBool,
     pub(crate) peers_now: Offers,
     pub(crate) whereabouts: Whereabouts,
     /// Wakes who tells peers what this node offers.

@@ -1,6 +1,7 @@
 //! What the daemon does by period and by nudge. Each look is idempotent: the next one is its retry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::{clock, peering, runs};
 
 /// Between two looks at what is missing or stale.
 const LOOK: Duration = Duration::from_secs(30);
+/// Between a fetch and its sync, so that many fetches have one.
+const SYNCS_APART: Duration = Duration::from_millis(200);
 /// Looks between two fetches of what may never be announced: a minute.
 const LOOKS_PER_FETCH: u32 = 2;
 /// A ledger whose own references moved is read again at most this often.
@@ -225,8 +228,7 @@ impl Node {
             return;
         }
         tracing::debug!(%rid, %from, refs = fetched.len(), "fetched");
-        // before anything is decided by it: what this node then writes down must not outlast what it rests on
-        self.sync_storage();
+        self.sync_soon();
         let signed = fetched.iter().filter(|fetched| fetched.name == SIGNED);
         let signed: Vec<_> = signed.filter_map(|fetched| Some((fetched.namespace, fetched.new?))).collect();
         let reader = Arc::clone(self);
@@ -247,6 +249,20 @@ impl Node {
         if fetched.iter().any(|fetched| refs::is_peer_record(&fetched.name)) {
             self.read_records(rid);
         }
+    }
+
+    /// What was fetched is on the disk in a moment. Nothing waits for it: what this node writes on account of it is synced
+    /// together with it, and what a power cut tears before that is removed at the next boot and fetched again.
+    fn sync_soon(self: &Arc<Self>) {
+        if self.syncing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let node = Arc::clone(self);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(SYNCS_APART).await;
+            node.syncing.store(false, Ordering::Relaxed);
+            node.block(|node| node.sync_storage());
+        });
     }
 
     /// What git stored is on the disk after this, or the failure is told. Blocks for a moment.
