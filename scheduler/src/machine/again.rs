@@ -4,7 +4,7 @@
 use cobs::id::{Epoch, NodeId, Term, Token};
 use cobs::job::action::GrantKind;
 use cobs::job::outcome::RunOutcome;
-use cobs::job::spec::{Mode, Retry};
+use cobs::job::spec::{Mode, Retry, RetryPlace};
 use cobs::job::state::{HandOver, Status};
 
 use super::entry::{Confirmed, Entry};
@@ -184,9 +184,24 @@ impl Entry {
         Some(ended + backoff(self.job.create.spec.retry.as_ref(), used, jitter(self.job.id.0.as_ref(), token)))
     }
 
-    /// The node of the term that ended last.
-    pub fn last_run_by(&self) -> Option<NodeId> {
-        self.job.result().map(|(_, report)| report.node).or_else(|| self.job.holder().map(|(_, granted)| granted.node))
+    /// The node of the last attempt: of the newest term that was neither given back nor left unconfirmed for good.
+    pub fn tried_last_by(&self, settings: &Settings, now: Millis) -> Option<NodeId> {
+        let newest = self.job.holder().map(|(token, _)| token);
+        let tried = |token: &Token| match self.job.dones.get(token) {
+            Some(report) => report.outcome != RunOutcome::Released,
+            None => !self.is_forbidden(*token) && (Some(*token) < newest || self.is_over(settings, now)),
+        };
+        self.job.grants.iter().rev().find(|(token, _)| tried(token)).map(|(_, granted)| granted.node)
+    }
+
+    /// Whether the job's policy lets the next attempt be made by a node; the first may be made by any.
+    pub fn place_allows(&self, node: NodeId, settings: &Settings, now: Millis) -> bool {
+        let place = self.job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default();
+        self.tried_last_by(settings, now).is_none_or(|last| match place {
+            RetryPlace::Any => true,
+            RetryPlace::SameNode => node == last,
+            RetryPlace::OtherNode => node != last,
+        })
     }
 
     /// The highest term so far, over all epochs.
@@ -230,8 +245,7 @@ fn jitter(job: &[u8], token: Token) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Millis, Retry, RunOutcome, backoff, is_worth};
-    use cobs::job::spec::RetryPlace;
+    use super::{Millis, Retry, RetryPlace, RunOutcome, backoff, is_worth};
 
     fn retry(backoff_ms: u64, backoff_max_ms: u64) -> Retry {
         Retry { place: RetryPlace::Any, backoff_ms, backoff_max_ms, exit_codes: [3].into() }

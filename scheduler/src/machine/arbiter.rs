@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use cobs::id::{JobId, NodeId, Seq, Term, Token};
 use cobs::job::action::{Action, Grant, GrantKind, Settle, StepDown};
 use cobs::job::outcome::{RunOutcome, Settlement};
-use cobs::job::spec::RetryPlace;
 use cobs::job::state::Status;
 
 use super::again::Back;
@@ -78,12 +77,15 @@ impl Machine {
         let may = entry.bid_after.is_none_or(|after| after <= now) && beside != Some(self.node);
         let mine = may.then(|| self.verdict(entry));
         let own = match &mine {
-            Some(Verdict::Feasible { score, .. }) => Some((self.node, *score)),
+            Some(Verdict::Feasible { score, .. }) if self.may_be_granted(entry, self.node, now) => {
+                Some((self.node, *score))
+            }
+            Some(Verdict::Feasible { .. }) => None,
             Some(Verdict::Busy { .. } | Verdict::Infeasible { .. }) | None => None,
         };
         let best = bids
             .filter(|(node, _)| *node != self.node && beside != Some(*node) && !entry.passed_over.contains(node))
-            .filter(|(node, _)| self.may_be_granted(entry, *node))
+            .filter(|(node, _)| self.may_be_granted(entry, *node, now))
             .chain(own)
             .max_by_key(|(node, score)| (*score, std::cmp::Reverse(*node)));
         let starved = best.is_none() && matches!(mine, Some(Verdict::Busy { .. }));
@@ -134,7 +136,7 @@ impl Machine {
         }
         if !noting {
             let beside = Some(granted.node);
-            let other = self.next_grantee(id, beside, now).or_else(|| self.other_linked(id, beside));
+            let other = self.next_grantee(id, beside, now).or_else(|| self.other_linked(id, beside, now));
             if overdue || other.is_some() {
                 self.forbid(id, token, granted.node, effects);
             }
@@ -143,7 +145,7 @@ impl Machine {
                 settle(entry, Settlement::Expired, "it did not start in time", effects);
             }
         } else if let Some(node) =
-            self.next_grantee(id, None, now).or_else(|| self.other_linked(id, Some(granted.node)))
+            self.next_grantee(id, None, now).or_else(|| self.other_linked(id, Some(granted.node), now))
         {
             self.grant(id, node, "the last grantee did not ask to confirm", effects);
         }
@@ -153,18 +155,11 @@ impl Machine {
     fn try_again(&mut self, id: JobId, now: Millis, effects: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get(&id) else { return };
         let waited = entry.retry_at(&self.settings).is_none_or(|at| at <= now);
-        let Some(last) = entry.last_run_by().filter(|_| waited && !entry.may_run_by_rank(&self.settings, now)) else {
+        if !waited || entry.may_run_by_rank(&self.settings, now) {
             return;
-        };
-        let place = entry.job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default();
-        let beside = Some(last).filter(|_| place == RetryPlace::OtherNode);
-        let node = match place {
-            RetryPlace::SameNode => Some(last).filter(|node| self.may_be_granted(entry, *node)),
-            RetryPlace::OtherNode | RetryPlace::Any => {
-                // where all others are silent, it waits for one of them
-                self.next_grantee(id, beside, now).or_else(|| self.any_other(id, beside))
-            }
-        };
+        }
+        // where all others are silent, it waits for one of them
+        let node = self.next_grantee(id, None, now).or_else(|| self.any_other(id, now));
         if let Some(node) = node {
             self.grant(id, node, "its last run did not succeed and an attempt is left", effects);
         }
@@ -178,26 +173,29 @@ impl Machine {
         }
         let entry = self.entries.get(&id)?;
         let others = entry.job.create.workers.iter().filter(|worker| **worker != self.node && beside != Some(**worker));
-        others.copied().find(|worker| !entry.passed_over.contains(worker) && self.may_be_granted(entry, *worker))
+        others.copied().find(|worker| !entry.passed_over.contains(worker) && self.may_be_granted(entry, *worker, now))
     }
 
     /// A listed worker that did not ask before and is linked: what it was granted may not have reached it in time.
-    fn other_linked(&self, id: JobId, beside: Option<NodeId>) -> Option<NodeId> {
+    fn other_linked(&self, id: JobId, beside: Option<NodeId>, now: Millis) -> Option<NodeId> {
         let entry = self.entries.get(&id)?;
         let mut others = entry.job.create.workers.iter().copied();
-        others.find(|node| self.linked.contains(node) && beside != Some(*node) && self.may_be_granted(entry, *node))
+        others
+            .find(|node| self.linked.contains(node) && beside != Some(*node) && self.may_be_granted(entry, *node, now))
     }
 
     /// A listed worker, silent or not.
-    fn any_other(&self, id: JobId, beside: Option<NodeId>) -> Option<NodeId> {
+    fn any_other(&self, id: JobId, now: Millis) -> Option<NodeId> {
         let entry = self.entries.get(&id)?;
         let mut others = entry.job.create.workers.iter().copied();
-        others.find(|node| *node != self.node && beside != Some(*node) && self.may_be_granted(entry, *node))
+        others.find(|node| *node != self.node && self.may_be_granted(entry, *node, now))
     }
 
-    /// Whether its author, where that is this node, still lets a worker run its jobs.
-    fn may_be_granted(&self, entry: &Entry, worker: NodeId) -> bool {
-        entry.job.author != self.node || self.workers.as_ref().is_none_or(|workers| workers.contains(&worker))
+    /// Whether its author, where that is this node, still lets a worker run its jobs, and the job's policy lets it.
+    fn may_be_granted(&self, entry: &Entry, worker: NodeId, now: Millis) -> bool {
+        let own = entry.job.author == self.node;
+        let trusted = !own || self.workers.as_ref().is_none_or(|workers| workers.contains(&worker));
+        trusted && entry.place_allows(worker, &self.settings, now)
     }
 
     fn forbid(&mut self, id: JobId, token: Token, grantee: NodeId, effects: &mut Vec<Effect>) {
@@ -258,7 +256,7 @@ fn settlement(entry: &Entry, settings: &Settings, now: Millis) -> Option<(Settle
         if missing || lost {
             return None;
         }
-        if by_rank || !entry.may_try_again(Some(&report.outcome), settings, now) || !has_place(entry) {
+        if by_rank || !entry.may_try_again(Some(&report.outcome), settings, now) || !has_place(entry, settings, now) {
             return Some((Settlement::Result { term: token.term, done: report.done }, "its run ended"));
         }
     }
@@ -271,16 +269,15 @@ fn settlement(entry: &Entry, settings: &Settings, now: Millis) -> Option<(Settle
         return (!may_run || seen + settings.cancel_wait <= now).then_some((Settlement::Cancelled, "it is cancelled"));
     }
     let lost = entry.is_over(settings, now) && entry.held_back(settings, now).is_none();
-    (lost && (!entry.may_try_again(None, settings, now) || !has_place(entry))).then(|| {
+    (lost && (!entry.may_try_again(None, settings, now) || !has_place(entry, settings, now))).then(|| {
         let term = job.holder().map_or(Term(0), |(token, _)| token.term);
         (Settlement::Lost { term }, "its lease passed without a report")
     })
 }
 
 /// Whether a node is left where the job's policy allows the next attempt.
-fn has_place(entry: &Entry) -> bool {
-    let place = entry.job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default();
-    place != RetryPlace::OtherNode || entry.job.create.workers.iter().any(|worker| Some(*worker) != entry.last_run_by())
+fn has_place(entry: &Entry, settings: &Settings, now: Millis) -> bool {
+    entry.job.create.workers.iter().any(|worker| entry.place_allows(*worker, settings, now))
 }
 
 fn settle(entry: &mut Entry, outcome: Settlement, why: &str, effects: &mut Vec<Effect>) {

@@ -223,13 +223,18 @@ impl World {
         }
     }
 
-    /// Whether a job can only be run by nodes that will not come back.
+    /// Whether a job can only be run, or by its policy only be tried again, by nodes that will not come back.
     fn waits_for_the_gone(&self, job: &Job) -> bool {
         let gone = |id: &NodeId| self.nodes[id].gone;
         let last =
             job.result().map(|(_, report)| report.node).or_else(|| job.holder().map(|(_, granted)| granted.node));
-        let same = job.create.spec.retry.as_ref().is_some_and(|retry| retry.place == RetryPlace::SameNode);
-        job.create.workers.iter().all(gone) || (same && last.as_ref().is_some_and(gone))
+        let left = job.create.workers.iter().filter(|worker| !gone(worker)).count();
+        left == 0
+            || match job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default() {
+                RetryPlace::Any => false,
+                RetryPlace::SameNode => last.as_ref().is_some_and(gone),
+                RetryPlace::OtherNode => left == 1 && job.create.workers.len() > 1,
+            }
     }
 
     pub fn count_written(&mut self, author: NodeId, job: JobId, action: &Action) {

@@ -7,7 +7,7 @@ use cobs::id::{JobId, NodeId, RunId, Term, Token};
 use cobs::job::action::{Action, GrantKind, Settle};
 use cobs::job::history::{Content, History, Op};
 use cobs::job::outcome::{RunOutcome, Settlement};
-use cobs::job::spec::Mode;
+use cobs::job::spec::{Mode, RetryPlace};
 use cobs::job::state::{HandOver, Job, Status};
 
 use super::world::World;
@@ -23,8 +23,9 @@ impl World {
         action.check().expect("an action within its bounds");
         let told = self.nodes[&id].told[&job];
         assert!(kind == Asked::Done || told != Status::Settled, "{kind:?} of a settled job");
-        if kind == Asked::Grant {
+        if let Action::Grant(grant) = action {
             let state = self.evaluate(id, job).expect("its root is here");
+            check_place(&state, grant.node);
             self.check_grant(id, &state);
         }
     }
@@ -274,4 +275,19 @@ impl World {
         honest.last_seq = BTreeMap::clone(&state.last_seq);
         assert_eq!(&honest, state, "P5: {} means another thing by what nobody may write", state.id);
     }
+}
+
+/// After a run that was reported last of all terms, another is made where the job's policy says.
+fn check_place(job: &Job, node: NodeId) {
+    let Some((_, report)) = job.dones.iter().rev().find(|(_, report)| report.outcome != RunOutcome::Released) else {
+        return;
+    };
+    let silent = job.grants.keys().any(|token| !job.dones.contains_key(token));
+    let place = job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default();
+    let wrong = match place {
+        RetryPlace::Any => false,
+        RetryPlace::SameNode => node != report.node,
+        RetryPlace::OtherNode => node == report.node,
+    };
+    assert!(silent || !wrong, "another attempt after {} is made on {node}, against {place:?}", report.node);
 }

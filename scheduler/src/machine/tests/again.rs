@@ -49,6 +49,40 @@ fn a_failed_run_is_tried_again_where_the_policy_says() {
 }
 
 #[test]
+fn the_place_of_another_attempt_holds_beyond_who_is_silent_or_gives_it_back() {
+    for (place, silent, last) in
+        [(RetryPlace::SameNode, 2, None), (RetryPlace::OtherNode, 3, None), (RetryPlace::Any, 3, Some(2))]
+    {
+        let mut desk = Desk::new(1, 1);
+        let mut root = content(1, &[2, 3], leased(2));
+        (root.spec.attempts, root.spec.retry) = (3, Some(retry(place)));
+        desk.submit(1, 1, root);
+        desk.write(node(3), job_id(1), bid(600));
+        desk.ask(2, FIRST);
+        let effects = desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Exited { code: 1 }));
+        assert_eq!(grants(&effects), [(node(silent), GrantKind::Leased)], "{place:?}");
+        // nobody asks to confirm it
+        let token = Token::new(0, 2);
+        let mut effects = desk.pass(Settings::default().grant_wait.0);
+        if effects.iter().any(|effect| matches!(effect, Effect::Note { .. })) {
+            effects.extend(desk.event(Event::Noted { job: job_id(1), token, note: Note::NeverConfirm }));
+        }
+        assert_eq!(grants(&effects).first().map(|(to, _)| *to), last.map(node), "{place:?}");
+    }
+    // one that gave it back is waited for, however well another would do
+    let mut desk = Desk::new(1, 1);
+    let mut root = content(1, &[2, 3], leased(2));
+    (root.spec.attempts, root.spec.retry) = (3, Some(retry(RetryPlace::SameNode)));
+    desk.submit(1, 1, root);
+    desk.ask(2, FIRST);
+    desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Exited { code: 1 }));
+    desk.write(node(2), job_id(1), done(Token::new(0, 2), RunOutcome::Released));
+    desk.write(node(3), job_id(1), bid(900));
+    assert!(grants(&desk.pass(3_600_000)).is_empty());
+    assert_eq!(grants(&desk.write(node(2), job_id(1), bid(1))), [(node(2), GrantKind::Leased)]);
+}
+
+#[test]
 fn another_attempt_waits_for_its_backoff() {
     let mut desk = Desk::new(1, 1);
     let mut root = content(1, &[2], leased(2));
