@@ -157,13 +157,13 @@ impl Machine {
     }
 
     /// Why a job stands where it stands, for people; none for a job the machine has let go.
-    pub fn waits_for(&self, job: JobId) -> Option<String> {
+    pub fn waits_for(&self, job: JobId, now: Millis) -> Option<String> {
         let entry = self.entries.get(&job)?;
         let unasked = entry.job.arbiter().1 == self.node && !self.arbitrates.contains(&entry.job.author);
         if unasked && entry.job.status() == Status::Queued {
             return Some("jobs of its author may not name this node as their arbiter".into());
         }
-        Some(entry.waits_for(self.node, &self.verdict(entry)))
+        Some(entry.waits_for(self.node, &self.verdict(entry), &self.settings, now))
     }
 
     /// The run of this node for a job that has started and not ended.

@@ -137,7 +137,7 @@ impl Node {
     pub fn waits_for(&self, job: &Job) -> String {
         // the machine may not have seen yet that it is settled
         if job.status() != Status::Settled
-            && let Some(words) = self.claims.machine().waits_for(job.id)
+            && let Some(words) = self.claims.machine().waits_for(job.id, crate::clock::boot_now())
         {
             return words;
         }

@@ -5,13 +5,18 @@ use cobs::job::action::GrantKind;
 use cobs::job::state::Status;
 
 use super::{Confirmed, Entry, Holding, Stage};
+use crate::machine::again::Back;
 use crate::machine::agenda::Room;
+use crate::machine::settings::{Millis, Settings};
 use crate::place::Verdict;
 
 impl Entry {
     /// One sentence for people: what the job waits for.
-    pub fn waits_for(&self, me: NodeId, verdict: &Verdict) -> String {
+    pub fn waits_for(&self, me: NodeId, verdict: &Verdict, settings: &Settings, now: Millis) -> String {
         let (_, arbiter) = self.job.arbiter();
+        if let Some(words) = self.arbiter_waits_for(me, settings, now) {
+            return words;
+        }
         match self.job.status() {
             Status::Settled => "it is settled".into(),
             Status::Provisional => format!("waits for its arbiter {arbiter} to settle the result"),
@@ -35,6 +40,42 @@ impl Entry {
                 format!("waits for a bid: {bids} of {workers} workers have bid; here {}", self.here(me, verdict))
             }
         }
+    }
+
+    /// What this node, where it decides about the job, waits for before it may.
+    fn arbiter_waits_for(&self, me: NodeId, settings: &Settings, now: Millis) -> Option<String> {
+        let status = self.job.status();
+        if self.job.arbiter().1 != me || status == Status::Settled || self.cancel_seen.is_some() {
+            return None;
+        }
+        let seconds = |at: Millis| at.0.saturating_sub(now.0).div_ceil(1_000);
+        if self.shown {
+            return Some("waits for the hand-over to this node to be fetched".into());
+        }
+        let holds = self.holding.as_ref().is_some_and(|holding| holding.is_started());
+        match self.held_back(settings, now) {
+            Some(Back::Grants) => return Some("waits for grants of an earlier arbiter that have not arrived".into()),
+            Some(Back::Held) if !holds => {
+                let holder = self.job.holder().map(|(_, granted)| granted.node.to_string()).unwrap_or_default();
+                return Some(format!("waits for the report of {holder}, which holds it without a lease"));
+            }
+            Some(Back::Until(at)) if status != Status::Granted => {
+                let left = seconds(at);
+                return Some(format!("waits {left} s, until nothing that an earlier arbiter confirmed can be running"));
+            }
+            Some(Back::Held | Back::Until(_)) | None => {}
+        }
+        if self.may_run_by_rank(settings, now) && status != Status::Granted {
+            let nodes: Vec<String> = self.by_rank.keys().map(ToString::to_string).collect();
+            let who = if nodes.is_empty() { "a worker".to_owned() } else { nodes.join(", ") };
+            return Some(format!("waits for the run that {who} may have started while its arbiter was away"));
+        }
+        let ended = self.job.result().filter(|_| status == Status::Provisional);
+        let again = ended.is_some_and(|(_, report)| self.may_try_again(Some(&report.outcome), settings, now));
+        again.then(|| match self.retry_at(settings).filter(|at| *at > now) {
+            Some(at) => format!("waits {} s before another attempt", seconds(at)),
+            None => "waits for a node that may make another attempt".into(),
+        })
     }
 
     /// Whether an earlier life of this node may have confirmed the newest term, and this one has not.

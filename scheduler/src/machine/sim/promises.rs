@@ -223,7 +223,7 @@ impl World {
         for node in self.nodes.values() {
             let Some(machine) = &node.machine else { continue };
             for (job, status) in &node.told {
-                let reason = machine.waits_for(*job);
+                let reason = machine.waits_for(*job, node.clock(self.now));
                 let told = *status == Status::Settled || reason.as_ref().is_some_and(|reason| !reason.is_empty());
                 assert!(told, "P6: {job} is {status:?} on {} and says nothing", node.id);
             }
@@ -241,7 +241,7 @@ impl World {
             let machine = node.machine.as_ref().expect("it is up");
             for job in &known {
                 let state = self.evaluate(*id, *job).expect("it arrived");
-                let why = machine.waits_for(*job);
+                let why = machine.waits_for(*job, node.clock(self.now));
                 assert_eq!(state.status(), Status::Settled, "{job} on {id}: {why:?}\n{state:#?}");
                 assert_eq!(state.settled, self.settled.get(job).copied(), "P1: {job} differs on {id}");
                 self.check_authority(*id, &state);

@@ -83,6 +83,41 @@ fn the_place_of_another_attempt_holds_beyond_who_is_silent_or_gives_it_back() {
 }
 
 #[test]
+fn an_arbiter_says_what_it_waits_for() {
+    let says = |desk: &Desk, word: &str| {
+        let words = desk.machine.waits_for(job_id(1), desk.now).unwrap();
+        assert!(words.contains(word), "{words}");
+    };
+    let mut desk = Desk::new(1, 1);
+    let mut root = content(1, &[2], leased(2));
+    (root.spec.attempts, root.spec.retry) = (2, Some(Retry { backoff_ms: 60_000, ..retry(RetryPlace::Any) }));
+    desk.submit(1, 1, root);
+    desk.ask(2, FIRST);
+    desk.write(node(2), job_id(1), done(FIRST, RunOutcome::TimedOut));
+    says(&desk, "before another attempt");
+    let mut desk = Desk::new(3, 1);
+    desk.submit(1, 1, create(&nodes(&[1, 3]), &nodes(&[2, 4]), None));
+    desk.write(node(1), job_id(1), step_down(1, false));
+    says(&desk, "have not arrived");
+    let mut desk = Desk::new(3, 1);
+    desk.submit(1, 1, create(&nodes(&[1, 3]), &nodes(&[2, 4]), None));
+    let (job, seq, epoch, to, last) = (job_id(1), Seq(0), Epoch(1), node(3), Term(0));
+    let (abandoned, lease_ms, reason) = (None, None, String::new());
+    desk.write(
+        node(1),
+        job_id(1),
+        Action::Takeover(Takeover { job, seq, epoch, to, last, abandoned, lease_ms, reason }),
+    );
+    says(&desk, "waits 721 s");
+    let mut desk = Desk::new(1, 1);
+    let mut root = content(1, &[2], None);
+    root.mode = Mode::Idempotent;
+    desk.submit(1, 1, root);
+    desk.restart();
+    says(&desk, "may have started");
+}
+
+#[test]
 fn another_attempt_waits_for_its_backoff() {
     let mut desk = Desk::new(1, 1);
     let mut root = content(1, &[2], leased(2));

@@ -267,6 +267,6 @@ fn a_job_whose_author_may_not_name_this_arbiter_waits_and_says_why() {
     let mut desk = Desk::new(1, 1);
     desk.event(Event::Arbitrates(BTreeSet::from([node(3)])));
     assert!(grants(&desk.submit(1, 2, content(1, &[1], None))).is_empty());
-    assert!(desk.machine.waits_for(job_id(1)).is_some_and(|words| words.contains("may not name this node")));
+    assert!(desk.machine.waits_for(job_id(1), desk.now).is_some_and(|words| words.contains("may not name this node")));
     assert_eq!(grants(&desk.event(Event::Arbitrates(BTreeSet::from([node(2)])))), [(node(1), GrantKind::Held)]);
 }

@@ -123,7 +123,7 @@ fn slots_and_bids_are_bounded_and_go_by_priority() {
     for next in [6, 5, 4] {
         let busy = (1..=6).find(|number| {
             desk.settled(*number).is_none()
-                && desk.machine.waits_for(job_id(*number)).is_some_and(|why| why.contains("source"))
+                && desk.machine.waits_for(job_id(*number), desk.now).is_some_and(|why| why.contains("source"))
         });
         let run = RunId { job: job_id(busy.unwrap()), token: FIRST, node: node(1) };
         let effects = desk.event(Event::NotPrepared { run, outcome: RunOutcome::CouldNotStart, reason: "gone".into() });
@@ -217,7 +217,7 @@ fn bids_that_nobody_answers_give_their_room_back() {
         assert_eq!(signs(&desk.submit(number, 1, content(1, &[2], None)), Asked::Bid), 1);
     }
     assert_eq!(signs(&desk.submit(3, 1, content(1, &[2], None)), Asked::Bid), 0, "two are open for one slot");
-    let words = desk.machine.waits_for(job_id(3)).unwrap();
+    let words = desk.machine.waits_for(job_id(3), desk.now).unwrap();
     assert!(words.contains("once fewer offers are open"), "{words}");
     assert_eq!(signs(&desk.pass(9_999), Asked::Bid), 0);
     assert_eq!(signs(&desk.pass(1), Asked::Bid), 1, "an arbiter that is away keeps no room");
