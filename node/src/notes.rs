@@ -21,7 +21,23 @@ impl Node {
             tracing::error!(%error, job = %job.id, "cannot read the notes of a job");
         }
         let unknown = noted.is_err() || self.may_have_begun(job.id);
-        (noted.unwrap_or_default(), unknown)
+        let mut notes = noted.unwrap_or_default();
+        if self.state.lacks_notes().unwrap_or(true) {
+            notes.extend(self.note_all(job));
+        }
+        (notes, unknown)
+    }
+
+    /// What an older version of this program granted it may have confirmed, without a note of it: it is noted now.
+    fn note_all(&self, job: &Job) -> BTreeSet<(Note, Token)> {
+        let own = |token: &&Token| job.arbiter_of(token.epoch) == Some(self.id);
+        let tokens: Vec<Token> = job.grants.keys().filter(own).copied().collect();
+        for token in &tokens {
+            if let Err(error) = self.state.note(job.id, *token, Note::Confirmed) {
+                tracing::error!(%error, job = %job.id, %token, "cannot note a term that may have been confirmed");
+            }
+        }
+        tokens.into_iter().map(|token| (Note::Confirmed, token)).collect()
     }
 
     /// Writes something down about a term, until it is written: without it the job would stand still.

@@ -213,6 +213,9 @@ impl Node {
             self.publish(ledger);
             self.scan(ledger, Origin::Start);
         }
+        if self.state.lacks_notes().map_err(|error| storage(&error))? {
+            self.state.has_notes().map_err(|error| storage(&error))?;
+        }
         self.view.complete().map_err(|error| storage(&error))?;
         self.peers_changed();
         for ledger in self.ledgers() {

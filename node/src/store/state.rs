@@ -11,16 +11,18 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefi
 use super::handle::Handle;
 use super::{StoreError, file};
 
-/// Numbers of the file itself: `schema`, `incarnation`.
+/// Numbers of the file itself: `schema`, `incarnation`, `confirmed-without-notes`.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers-v1");
 const SCHEMA: &str = "schema";
 const INCARNATION: &str = "incarnation";
+/// There while the state is from a life that confirmed terms without a note.
+const UNNOTED: &str = "confirmed-without-notes";
 
 /// Brings the file from one schema to the next, in the transaction that also writes the new number.
 pub(super) type Migration = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// Entry n migrates from schema n to n + 1.
-const MIGRATIONS: &[Migration] = &[create_tables, create_audit, create_confirmed];
+pub(super) const MIGRATIONS: &[Migration] = &[create_tables, create_audit, create_confirmed];
 
 /// Counts the openings of a state; the first is 1. Numbers paired with it are never reused across restarts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -37,7 +39,11 @@ pub struct State {
 impl State {
     /// Creates the file whole or not at all; refused when there is one.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let database = file::create(path, |database| migrate(database, path, MIGRATIONS))?;
+        Self::create_with(path, MIGRATIONS)
+    }
+
+    pub(super) fn create_with(path: &Path, migrations: &[Migration]) -> Result<Self, StoreError> {
+        let database = file::create(path, |database| migrate(database, path, migrations))?;
         Self::start(Handle::file(path, database))
     }
 
@@ -68,6 +74,25 @@ impl State {
             Ok(Incarnation(next))
         })?;
         Ok(Self { handle, incarnation })
+    }
+
+    /// Whether terms granted before this opening may have been confirmed without a note of it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn lacks_notes(&self) -> Result<bool, StoreError> {
+        self.read(|txn| Ok(txn.open_table(NUMBERS)?.get(UNNOTED)?.is_some()))
+    }
+
+    /// Every such term has its note now.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn has_notes(&self) -> Result<(), StoreError> {
+        self.write(|txn| {
+            txn.open_table(NUMBERS)?.remove(UNNOTED)?;
+            Ok(())
+        })
     }
 
     /// Which opening this is.
@@ -139,8 +164,14 @@ fn create_tables(txn: &WriteTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A state that was used before does not tell what was confirmed; see [`State::lacks_notes`].
 fn create_confirmed(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(super::claims::CONFIRMED)?;
+    let mut numbers = txn.open_table(NUMBERS)?;
+    let used = numbers.get(INCARNATION)?.is_some();
+    if used {
+        numbers.insert(UNNOTED, 1)?;
+    }
     Ok(())
 }
 

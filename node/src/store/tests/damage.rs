@@ -7,7 +7,7 @@ use cobs::id::Token;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::super::claims::Start;
-use super::super::state::{Migration, State};
+use super::super::state::{MIGRATIONS, Migration, State};
 use super::super::view::{Change, Opened, View};
 use super::super::{StoreError, UnixMs};
 use super::views::record;
@@ -34,6 +34,23 @@ fn counts(txn: &redb::WriteTransaction) -> Result<(), StoreError> {
 
 fn fails(_: &redb::WriteTransaction) -> Result<(), StoreError> {
     Err(StoreError::Full { what: "migrations", limit: 0 })
+}
+
+/// A state of the time before notes of confirmations says that it lacks them, until they are made up for; a new one has
+/// them from its start.
+#[test]
+fn a_state_from_before_the_notes_of_confirmations_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("old.redb");
+    drop(State::create_with(&old, &MIGRATIONS[..2]).unwrap());
+    for _ in 0..2 {
+        assert!(State::open(&old).unwrap().lacks_notes().unwrap(), "also after a life that ended before it was done");
+    }
+    State::open(&old).unwrap().has_notes().unwrap();
+    assert!(!State::open(&old).unwrap().lacks_notes().unwrap());
+    let new = directory.path().join("new.redb");
+    drop(State::create(&new).unwrap());
+    assert!(!State::open(&new).unwrap().lacks_notes().unwrap());
 }
 
 #[test]
