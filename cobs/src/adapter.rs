@@ -18,4 +18,5 @@ pub mod restored;
 pub mod signed;
 pub mod signing;
 pub mod statement;
+mod synced;
 pub mod writer;

@@ -184,15 +184,15 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     Ok((node, Threads { claims: claims_thread, follower: follower_thread, events }))
 }
 
-/// In the first start after the machine's: what a power cut may have torn is removed, and fetched again.
+/// In the first start after the machine's: what a power cut may have torn is mended.
 fn repair_after_boot(files: &config::home::Home, radicle: &NodeHome) -> std::io::Result<()> {
     let boot = scheduler::runner::clock::boot_id()?;
     if std::fs::read_to_string(files.boot()).is_ok_and(|last| last == boot) {
         return Ok(());
     }
-    let removed = repair::repair(radicle)?;
+    let removed = repair::repair(radicle.storage.path(), &radicle.public_key)?;
     if !removed.is_empty() {
-        tracing::warn!(files = ?removed, "removed what a power cut had torn; it is fetched again");
+        tracing::warn!(files = ?removed, "mended what a power cut had torn");
     }
     std::fs::write(files.boot(), boot)
 }

@@ -1,7 +1,5 @@
-//! A machine that loses its power at each step: what was acknowledged was synced, and what was fetched can be again.
-//!
-//! Not among the points are those between an own operation's reference and its sync: the reference may outlast its object
-//! there, and such a home does not start.
+//! A machine that loses its power at each step: what was acknowledged was synced, what was fetched can be again, and of
+//! what was being written nothing is left that is half there.
 
 use super::life::{At, Case, Pair, Victims, Way};
 use crate::support::full;
@@ -29,17 +27,21 @@ fn all(test: &str, at: At, points: &[&'static str], default: &[&str]) {
 fn the_arbiters_machine_loses_its_power() {
     let points = [
         "key.reserved",
+        "create.stored",
+        "create.signed",
         "create.synced",
         "create.announced",
         "key.submitted",
         "key.finished",
+        "settle.stored",
+        "settle.signed",
         "settle.synced",
         "settle.announced",
         "log.copied",
         "log.home",
     ];
     let default =
-        ["key.reserved", "create.synced", "create.announced", "key.finished", "settle.announced", "log.copied"];
+        ["key.reserved", "create.signed", "create.synced", "create.announced", "settle.signed", "settle.announced"];
     all("the_arbiters_machine_loses_its_power", At::Ann, &points, &default);
 }
 
@@ -56,9 +58,12 @@ fn the_workers_machine_loses_its_power() {
         "outcome.asked",
         "outcome.written",
         "run.ended",
+        "done.stored",
+        "done.signed",
         "done.synced",
         "done.announced",
     ];
-    let default = ["start.recorded", "supervisor.started", "outcome.written", "done.synced", "done.announced"];
+    let default =
+        ["start.recorded", "supervisor.started", "outcome.written", "done.signed", "done.synced", "done.announced"];
     all("the_workers_machine_loses_its_power", At::Bob, &points, &default);
 }

@@ -39,7 +39,12 @@ pub fn head(repository: &Repository, node: &NodeId) -> Result<Option<Oid>, git2:
 /// # Errors
 /// When the storage fails.
 pub fn listed(repository: &Repository, at: Oid) -> Result<Option<Refs>, git2::Error> {
-    let odb = repository.backend.odb()?;
+    listed_in(&repository.backend, at)
+}
+
+/// As [`listed`], of a bare repository.
+pub(crate) fn listed_in(repository: &git2::Repository, at: Oid) -> Result<Option<Refs>, git2::Error> {
+    let odb = repository.odb()?;
     let commit = read_object(&odb, at, ObjectType::Commit, COMMIT_BYTES_MAX)?;
     let Some(tree) = commit.and_then(|bytes| tree_of(&bytes)) else { return Ok(None) };
     let Some(bytes) = read_object(&odb, tree, ObjectType::Tree, TREE_BYTES_MAX)? else { return Ok(None) };
@@ -54,8 +59,13 @@ pub fn listed(repository: &Repository, at: Oid) -> Result<Option<Refs>, git2::Er
 /// # Errors
 /// When the storage fails.
 pub fn present(repository: &Repository, node: &NodeId) -> Result<Refs, git2::Error> {
+    present_in(&repository.backend, node)
+}
+
+/// As [`present`], of a bare repository.
+pub(crate) fn present_in(repository: &git2::Repository, node: &NodeId) -> Result<Refs, git2::Error> {
     let mut found = Refs::new();
-    for reference in repository.backend.references_glob(&refs::in_namespace(node, "refs/*"))? {
+    for reference in repository.references_glob(&refs::in_namespace(node, "refs/*"))? {
         let reference = reference?;
         let (Ok(name), Some(at)) = (reference.name(), reference.target()) else { continue };
         if let Some((_, name)) = refs::split(name).filter(|(_, name)| !name.starts_with(OWN)) {

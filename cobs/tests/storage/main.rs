@@ -15,4 +15,5 @@ mod restored;
 mod script;
 mod signed;
 mod stage;
+mod torn;
 mod writing;

@@ -4,6 +4,7 @@
 //! causality, and a stranger's commits then never become ancestors of ours.
 
 mod recover;
+mod sign;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,15 +18,13 @@ use radicle::storage::ReadRepository as _;
 use radicle::storage::git::Repository;
 use radicle_oid::Oid;
 
-use super::{
-    Cause, Draft, LEDGER_FULL_RETRY_MS, LIVE_MAX, MOVE_ATTEMPTS_MAX, Operation, SIGN_ATTEMPTS_MAX, WriteError, Writer,
-    Written,
-};
+use super::{Cause, Draft, LEDGER_FULL_RETRY_MS, LIVE_MAX, MOVE_ATTEMPTS_MAX, Operation, WriteError, Writer, Written};
 use crate::adapter::archive::{self, target};
 use crate::adapter::commit::{Commits, Found};
 use crate::adapter::reader::{Faulty, Walk, root, tips_of};
 use crate::adapter::refs;
-use crate::adapter::signing::{self, SignError};
+use crate::adapter::signing;
+use crate::adapter::synced::Synced;
 use crate::id::{JobId, NodeId, Seq, TreeId};
 use crate::job::action::{Action, ActionError, Create};
 use crate::job::history::{Content, Op};
@@ -44,6 +43,7 @@ pub(super) struct Ledger {
     live: usize,
     unsigned: Vec<Written>,
     is_unsigned: bool,
+    synced: Synced,
 }
 
 /// This node's operations on one job.
@@ -97,7 +97,8 @@ impl Ledger {
     pub fn new(repo: Repository, node: NodeId) -> Result<Self, git2::Error> {
         signing::keep_loose(&repo)?;
         let live = repo.backend.references_glob(&refs::live_glob_of(&node))?.names().count();
-        Ok(Self { repo, node, chains: BTreeMap::new(), live, unsigned: Vec::new(), is_unsigned: false })
+        let synced = Synced::new(repo.backend.path());
+        Ok(Self { repo, node, chains: BTreeMap::new(), live, unsigned: Vec::new(), is_unsigned: false, synced })
     }
 
     pub fn live(&self) -> usize {
@@ -305,31 +306,6 @@ impl Ledger {
             parents.push(job.0);
         }
         Ok(Some(Chain { live, parents, last }))
-    }
-
-    /// Where the signature over this node's references stands.
-    pub fn signed_head(&self) -> Result<Option<Oid>, git2::Error> {
-        target(&self.repo.backend, &refs::in_namespace(&self.node, refs::SIGNED))
-    }
-
-    /// Signs all references of this node's namespace. Retried: another process may sign at the same moment, and what
-    /// it signed after we listed the references must not be dropped by our signature.
-    pub fn sign(&self, signer: &impl Signer) -> Result<(), SignError> {
-        let mut attempt = 1;
-        loop {
-            let before = self.signed_head();
-            let signed = signing::sign(&self.repo, signer);
-            match (signed, before) {
-                (Ok(signed), Ok(before)) if Some(signed.at) == before || signed.parent().copied() == before => {
-                    return Ok(());
-                }
-                (Ok(_), _) if attempt >= SIGN_ATTEMPTS_MAX => return Ok(()),
-                (Err(error), _) if attempt >= SIGN_ATTEMPTS_MAX => return Err(error),
-                (Ok(_) | Err(_), _) => {}
-            }
-            std::thread::sleep(Writer::back_off(attempt));
-            attempt += 1;
-        }
     }
 
     /// Takes back what could not be signed, newest first, as long as nobody has signed it for us. True when all of it

@@ -142,6 +142,11 @@ impl<S: Signer> Worker<S> {
         let stored: Vec<&'static str> = drafts.iter().map(|(draft, _)| draft.name()).collect();
         let signer = &self.config.signer;
         let ledger = self.ledgers.get_mut(&id).expect("it was opened above");
+        if let Err(error) = ledger.anchor(&self.storage) {
+            let error = WriteError::failed("sync what was signed before", error);
+            drafts.into_iter().for_each(|(_, reply)| reply(Err(error.clone())));
+            return None;
+        }
         let before = ledger.signed_head();
         let (mut steps, mut failed) = (Vec::new(), Vec::new());
         for (draft, reply) in drafts {
@@ -224,6 +229,7 @@ impl<S: Signer> Worker<S> {
             reply(Err(error.clone()));
         }
         if let Some(ledger) = self.ledgers.get_mut(&id) {
+            ledger.not_synced();
             ledger.keep_unsigned(kept);
         }
     }
@@ -236,9 +242,12 @@ impl<S: Signer> Worker<S> {
                 continue;
             }
             let Some(ledger) = self.ledgers.get_mut(&id) else { continue };
-            if let Err(error) = ledger.sign(&self.config.signer) {
+            if let Err(error) = ledger.anchor(&self.storage) {
+                tracing::warn!(ledger = %id, %error, "stored operations still cannot be signed: the storage cannot be synced");
+            } else if let Err(error) = ledger.sign(&self.config.signer) {
                 tracing::warn!(ledger = %id, %error, "stored operations still cannot be signed");
             } else if let Err(error) = rustix::fs::syncfs(&self.storage) {
+                ledger.not_synced();
                 tracing::warn!(ledger = %id, %error, "stored operations still cannot be synced");
             } else {
                 self.tell(id, Urgency::Now, Vec::new(), &[]);
