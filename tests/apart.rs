@@ -185,6 +185,30 @@ fn a_run_outlives_replication() {
     assert_eq!(three.witness.of("cut"), Told { began: 1, second: 0 });
 }
 
+/// A hand-over is shown over the direct links where replication is down: the arbiter that steps down shows it to the
+/// holder, and the holder to the successor. The run lives on, beyond several leases, and is settled by the successor.
+#[test]
+fn a_hand_over_is_shown_without_replication() {
+    let Some(net) = Net::new("a_hand_over_is_shown_without_replication", 3) else { return };
+    let three = Three::start(&net);
+    let id = three.submit_with(&["--standby", "cat"], "shown", "sleep 12; echo ran");
+    three.begun("shown");
+    three.cat.until(&id, "it runs", HEALED, |job| job["status"] == "granted");
+    let cuts = [(ANN, BOB), (BOB, CAT), (ANN, CAT)].map(|(one, other)| net.both_ways(one, other, Lost::Port(RADICLE)));
+    three.ann.cli(&["job", "handover", &id, "--to", "cat"]).ok();
+    let epochs = |node: &Node| node.job(&id).pointer("/state/epochs").and_then(Value::as_array).map_or(0, Vec::len);
+    // what replication has not brought is no part of the view
+    for node in [&three.bob, &three.cat] {
+        wait::until("the hand-over is shown", LEASE_OVER, || node.log().contains("a hand-over counts").then_some(()));
+        assert_eq!(epochs(node), 1, "{}: it was replicated", node.alias);
+    }
+    wait::until("the run has ended", LEASE_OVER, || runs_nothing(&three.bob));
+    drop(cuts);
+    let job = three.settled(&id, "succeeded");
+    assert_eq!(job.pointer("/state/settled/epoch"), Some(&json!(1)), "the successor settles: {job:#}");
+    assert_eq!(three.witness.of("shown"), Told { began: 1, second: 0 });
+}
+
 /// A worker's daemon that is stopped for longer than its lease has lost its run: the supervisor ends it in time, and
 /// whatever the daemon thinks when it goes on, nothing runs twice.
 #[test]

@@ -15,6 +15,7 @@ pub mod refs;
 pub mod repair;
 pub mod repository;
 pub mod restored;
+pub mod shown;
 pub mod signed;
 pub mod signing;
 pub mod statement;

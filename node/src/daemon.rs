@@ -173,6 +173,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         api_addresses: OnceLock::new(),
         authorized: Arc::new(RwLock::new(BTreeMap::new())),
         promised: Arc::default(),
+        lacking: Default::default(),
         syncing: AtomicBool::default(),
         peers_now: Mutex::new(BTreeMap::new()),
         whereabouts,

@@ -1,6 +1,7 @@
 //! The thread that reads ledgers: turns changed references into evaluated jobs, puts them into the view, and tells the
 //! node. The only reader of job objects, so what the machine sees of a job never goes backwards.
 
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +16,13 @@ use sha2::{Digest as _, Sha256};
 use cobs::adapter::open::OpenLedger;
 use cobs::adapter::profile::NodeHome;
 use cobs::adapter::reader::{Archives, ReadError, Tips};
+use cobs::adapter::shown::Shown;
 use cobs::digest::Digest;
 use cobs::id::{JobId, Oid, RepoId};
 use cobs::job::state::Job;
 use scheduler::machine::Origin;
 
+use self::shown::HandOvers;
 use crate::clock::unix_now;
 use crate::store::UnixMs;
 use crate::store::view::{Change, JobRecord, JobRow, View};
@@ -49,6 +52,15 @@ pub enum Ask {
         /// What follows.
         then: Box<dyn FnOnce() + Send>,
     },
+    /// A peer has shown hand-overs of a job.
+    Shown {
+        /// Where.
+        ledger: RepoId,
+        /// The job.
+        job: JobId,
+        /// The operations, whatever they are worth.
+        operations: BTreeSet<Shown>,
+    },
     /// Everything in a ledger may have changed.
     Scan {
         /// Where.
@@ -72,12 +84,16 @@ pub struct Seen {
     pub created: UnixMs,
     /// Whether this is the scan at start.
     pub origin: Origin,
+    /// Whether it has a hand-over that is not in the storage.
+    pub shown: bool,
 }
 
 /// A handle on the thread.
 #[derive(Clone)]
 pub struct Follower {
     sender: SyncSender<Ask>,
+    /// What peers have shown that counts.
+    pub hand_overs: HandOvers,
 }
 
 /// What the thread keeps between two batches.
@@ -92,6 +108,8 @@ struct Known {
     listed: BTreeMap<(RepoId, JobId), Digest>,
     /// Where the archives stood at the last scan: what is archived and unchanged since is not looked at again.
     archives: BTreeMap<RepoId, Archives>,
+    /// What was shown since the last batch.
+    offered: BTreeMap<JobId, BTreeSet<Shown>>,
 }
 
 /// The thread before it runs.
@@ -99,13 +117,16 @@ pub struct FollowerThread {
     receiver: Receiver<Ask>,
     home: NodeHome,
     view: Arc<View>,
+    hand_overs: HandOvers,
 }
 
 impl Follower {
     /// A handle and the thread to be.
     pub fn new(home: NodeHome, view: Arc<View>) -> (Self, FollowerThread) {
         let (sender, receiver) = sync_channel(ASKS_MAX);
-        (Self { sender }, FollowerThread { receiver, home, view })
+        let hand_overs = HandOvers::default();
+        let thread = FollowerThread { receiver, home, view, hand_overs: hand_overs.clone() };
+        (Self { sender, hand_overs }, thread)
     }
 
     /// Hands a request to the thread; waits while its queue is full.
@@ -152,6 +173,10 @@ impl FollowerThread {
                     jobs.insert((ledger, job));
                     after.push(then);
                 }
+                Ask::Shown { ledger, job, operations } => {
+                    jobs.insert((ledger, job));
+                    known.offered.entry(job).or_default().extend(operations);
+                }
                 Ask::Scan { ledger, origin, then } => {
                     self.scan(ledger, origin, known, tell);
                     after.push(then);
@@ -160,6 +185,7 @@ impl FollowerThread {
             }
         }
         self.read(&jobs, Origin::Live, known, tell);
+        known.offered.clear();
         after.into_iter().for_each(|then| then());
         goes_on
     }
@@ -230,18 +256,19 @@ impl FollowerThread {
         let mut seen = Vec::new();
         for (ledger, job) in jobs {
             let Some(open) = self.open(ledger, &mut known.open) else { continue };
+            let offered = known.offered.remove(&job);
             // an object that our reading fails at must not end the reading of all others
-            let work = AssertUnwindSafe(|| self.read_one(ledger, job, open));
+            let work = AssertUnwindSafe(|| self.read_one(ledger, job, open, offered));
             let Ok(read) = catch_unwind(work) else {
                 tracing::error!(%job, %ledger, "reading an object failed; it is left out");
                 continue;
             };
             match read {
-                Ok((change, job, created)) => {
+                Ok((change, job, created, shown)) => {
                     let earlier = known.unread.remove(&(ledger, job.id));
                     let origin = if earlier { Origin::Start } else { origin };
                     changes.push(change);
-                    seen.push(Seen { ledger, job: Arc::new(job), created, origin });
+                    seen.push(Seen { ledger, job: Arc::new(job), created, origin, shown });
                 }
                 Err(error @ ReadError::Storage { .. }) => tracing::error!(%error, "cannot read a job"),
                 Err(error) => {
@@ -259,7 +286,14 @@ impl FollowerThread {
         seen.into_iter().for_each(tell);
     }
 
-    fn read_one(&self, ledger: RepoId, job: JobId, open: &OpenLedger) -> Result<(Change, Job, UnixMs), ReadError> {
+    /// What the view keeps of a job, which is what the storage has; and the job, with what was shown of it, if anything.
+    fn read_one(
+        &self,
+        ledger: RepoId,
+        job: JobId,
+        open: &OpenLedger,
+        offered: Option<BTreeSet<Shown>>,
+    ) -> Result<(Change, Job, UnixMs, bool), ReadError> {
         let (read, written) = open.read(job)?;
         let created = UnixMs(written.saturating_mul(1000));
         let full = serde_json::to_vec(&read.job).expect("a job is plain data");
@@ -283,7 +317,9 @@ impl FollowerThread {
             full,
             tips: fingerprint(&read.reading.tips),
         };
-        Ok((Change::Put(Box::new(record)), read.job, created))
+        let shown = self.hand_overs.evaluate(open, &read.job, offered);
+        let is_shown = shown.is_some();
+        Ok((Change::Put(Box::new(record)), shown.unwrap_or(read.job), created, is_shown))
     }
 
     /// The ledger's repository, with its accepted identity as of now.

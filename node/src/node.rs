@@ -87,6 +87,8 @@ pub struct Node {
     pub(crate) settled_sources: Mutex<BTreeSet<(RepoId, JobId)>>,
     /// Slots of this node that root operations take which are still on their way into the ledger.
     pub(crate) promised: Arc<AtomicU32>,
+    /// Which peer lacks what it would need to answer for a job.
+    pub(crate) lacking: crate::peering::shown::Lacking,
     /// A sync of what was fetched is on its way.
     pub(crate) syncing: AtomicBool,
     pub(crate) peers_now: Offers,
@@ -188,7 +190,7 @@ impl Node {
             origin: seen.origin,
             notes,
             unknown,
-            shown: false,
+            shown: seen.shown,
         };
         self.claims.send(Event::Job(Box::new(event)));
         self.no_longer_granted(&seen.job);

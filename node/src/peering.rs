@@ -3,6 +3,7 @@
 
 pub mod copies;
 pub mod restored;
+pub mod shown;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,11 +99,15 @@ fn peer(caller: Caller) -> Result<NodeId, Error> {
 async fn machine(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
-    Json(message): Json<Message>,
+    Json(letter): Json<shown::Letter>,
 ) -> Result<StatusCode, Refusal> {
     let from = peer(caller)?;
     // the machine's queue may be full for a moment, which must not hold up the link's tasks
-    tokio::task::spawn_blocking(move || node.claims.send(Event::Message { from, message })).await.ok();
+    let take = move || {
+        let message = shown::take(&node, from, letter);
+        node.claims.send(Event::Message { from, message });
+    };
+    tokio::task::spawn_blocking(take).await.ok();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -184,8 +189,15 @@ fn blob_path(node: &Node, job: &Job, digest: Digest) -> Option<PathBuf> {
 /// Sends a message now or never.
 pub fn send(node: &Arc<Node>, to: NodeId, message: Message) {
     let Some(link) = node.link().cloned() else { return };
+    let (sender, jobs) = (Arc::clone(node), shown::jobs(node, to, &message));
     node.runtime.spawn(async move {
-        let Ok(body) = serde_json::to_vec(&message) else { return };
+        let mut hand_overs = Vec::new();
+        if !jobs.is_empty() {
+            let read = tokio::task::spawn_blocking(move || shown::all(&sender, &jobs));
+            hand_overs = read.await.unwrap_or_default();
+        }
+        let letter = shown::Letter { message, hand_overs };
+        let Ok(body) = serde_json::to_vec(&letter) else { return };
         let request = Request::post("/machine").header("content-type", "application/json").extension(Urgent);
         let Ok(request) = request.body(Body::from(body)) else { return };
         if let Err(error) = link.request(&to, request, MESSAGE_TIMEOUT).await {

@@ -9,6 +9,7 @@ use super::identity::accepted_revisions;
 use super::profile::NodeHome;
 use super::reader::{self, Archives, Read, ReadError, Tips};
 use super::repository::{self, RepositoryFault};
+use super::shown::{self, Shown};
 use crate::id::{JobId, NodeId, Oid, RepoId};
 use crate::job::fold::Identity;
 use crate::job::state::Job;
@@ -55,6 +56,23 @@ impl OpenLedger {
         let read = reader::read_job(&self.repository, job, &self.identity)?;
         let written = self.repository.commit(job.0).map(|commit| commit.time().seconds()).unwrap_or_default();
         Ok((read, u64::try_from(written).unwrap_or_default()))
+    }
+
+    /// What a job means with hand-overs that a peer has shown, before they are in the storage, and those of them that
+    /// opened an epoch; none when they are nothing to it.
+    ///
+    /// # Errors
+    /// As [`reader::read_job`].
+    pub fn read_shown(&self, job: &Job, shown: &BTreeSet<Shown>) -> Result<Option<(Job, BTreeSet<Shown>)>, ReadError> {
+        shown::read(&self.repository, &self.identity, job, shown)
+    }
+
+    /// The operations that opened the epochs of a job, to be shown to a peer that lacks them.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn hand_overs(&self, job: &Job) -> Result<BTreeSet<Shown>, git2::Error> {
+        shown::hand_overs(&self.repository, job, &self.identity)
     }
 
     /// The repository itself.

@@ -94,7 +94,12 @@ pub enum ReadError {
 /// # Errors
 /// When the root is no job of this ledger, and when the storage fails; never for any operation below the root.
 pub fn read_job(repo: &Repository, job: JobId, identity: &Identity) -> Result<Read, ReadError> {
-    let reading = read_history(repo, job, identity)?;
+    read_with(repo, job, identity, &[])
+}
+
+/// As [`read_job`], with operations that are not in the storage.
+pub(crate) fn read_with(repo: &Repository, job: JobId, identity: &Identity, shown: &[Op]) -> Result<Read, ReadError> {
+    let reading = history_with(repo, job, identity, shown)?;
     let evaluated = reading.history.evaluate(identity).map_err(|source| ReadError::NoJob { job, source })?;
     Ok(Read { job: evaluated, ops: reading.history.len(), reading })
 }
@@ -104,6 +109,10 @@ pub fn read_job(repo: &Repository, job: JobId, identity: &Identity) -> Result<Re
 /// # Errors
 /// As [`read_job`].
 pub fn read_history(repo: &Repository, job: JobId, identity: &Identity) -> Result<Reading, ReadError> {
+    history_with(repo, job, identity, &[])
+}
+
+fn history_with(repo: &Repository, job: JobId, identity: &Identity, shown: &[Op]) -> Result<Reading, ReadError> {
     let storage = |source| ReadError::Storage { job, source };
     let commits = Commits::new(&repo.backend, TYPE_NAME).map_err(storage)?;
     let root = root(&commits, job).map_err(storage)?.ok_or(ReadError::NotFound(job))?;
@@ -119,6 +128,7 @@ pub fn read_history(repo: &Repository, job: JobId, identity: &Identity) -> Resul
         missing: 0,
         truncated: BTreeSet::new(),
     };
+    shown.iter().for_each(|op| reading.history.insert(op.clone()));
     let mut faulty = Faulty::default();
     loop {
         let admitted = reading.history.admitted(identity).map_err(|source| ReadError::NoJob { job, source })?;
@@ -215,7 +225,12 @@ pub(crate) fn tips_of(repo: &git2::Repository, node: &NodeId, job: JobId) -> Res
 
 /// The root operation; none when it is no signed operation of a job.
 pub(crate) fn root(commits: &Commits<'_>, job: JobId) -> Result<Option<Op>, git2::Error> {
-    let Found::Signed(signed) = &*commits.find(job.0)? else { return Ok(None) };
+    operation(commits, job.0)
+}
+
+/// The operation at a commit; none when it is no signed operation of a job.
+pub(crate) fn operation(commits: &Commits<'_>, at: Oid) -> Result<Option<Op>, git2::Error> {
+    let Found::Signed(signed) = &*commits.find(at)? else { return Ok(None) };
     let content = commits.content(signed)?;
     Ok(content.map(|(content, _)| op(signed, content)))
 }

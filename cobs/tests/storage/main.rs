@@ -13,6 +13,7 @@ mod reading;
 mod restored;
 #[path = "../script/mod.rs"]
 mod script;
+mod shown;
 mod signed;
 mod stage;
 mod torn;
