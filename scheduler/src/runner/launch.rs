@@ -78,10 +78,11 @@ impl Record {
         std::fs::rename(partial, run_dir.join(RECORD_FILE))
     }
 
-    /// The record in `run_dir`; none while no supervisor was ready.
+    /// The record in `run_dir`; none while no supervisor was ready, and for what a power cut has torn: it was of another
+    /// boot.
     pub fn read(run_dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(run_dir.join(RECORD_FILE)) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
