@@ -14,6 +14,7 @@ mod badinput;
 mod crowd;
 mod decides;
 mod demo;
+mod diskfull;
 mod explain;
 mod full;
 mod garbage;
