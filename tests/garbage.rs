@@ -4,7 +4,7 @@ use crate::support::node::Node;
 use crate::support::{repository, wait};
 
 /// Whether a collection has left its list of packs.
-fn collected(node: &Node, ledger: &str) -> Option<std::time::SystemTime> {
+pub fn collected(node: &Node, ledger: &str) -> Option<std::time::SystemTime> {
     let storage = node.place().join("storage").join(ledger.trim_start_matches("rad:"));
     std::fs::metadata(storage.join("objects/info/packs")).and_then(|meta| meta.modified()).ok()
 }
