@@ -1,12 +1,18 @@
 //! A home that was put back from a copy: it finds out before it writes, says so, and gets back what its peers hold.
 
 use std::process::Command;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::pair::same_jobs;
-use crate::support::node::Node;
+use crate::support::node::{Node, runs_nothing};
+use crate::support::process::Process;
 use crate::support::{cli, repository, wait};
+
+/// After which a term that nobody asks to confirm is given to another.
+const GRANT_WAIT: Duration = Duration::from_secs(10);
 
 /// Copies the whole home of a node that is down.
 fn copy(node: &Node, from: &std::path::Path, to: &std::path::Path) {
@@ -91,5 +97,64 @@ fn a_restored_home_refuses_to_write_until_it_is_recovered() {
     for job in &later {
         assert_eq!(ann.job(job).pointer("/state/create"), bob.job(job).pointer("/state/create"));
         assert_ne!(ann.job(job)["outcome"], Value::Null);
+    }
+}
+
+/// A daemon that stands still until this goes, also when the test fails: what stands still cannot be stopped.
+struct Still<'a>(&'a Process);
+
+impl<'a> Still<'a> {
+    fn new(daemon: &'a Process) -> Self {
+        daemon.signal(Signal::STOP);
+        Self(daemon)
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.0.signal(Signal::CONT);
+    }
+}
+
+/// An arbiter that was put back from a copy has lost which terms it confirmed. It grants no other while the run of before
+/// may go on, under a supervisor whose daemon stands still, and says what it waits for.
+#[test]
+fn a_recovered_arbiter_waits_for_what_it_may_have_confirmed() {
+    let lease = ("scheduler.lease_ms", "120000");
+    let labelled = [lease, ("node.labels", "fast")];
+    let mut ann = Node::start_with("ann", &[lease]);
+    let bob = Node::join("bob", &labelled, &ann, "submit,run");
+    let cat = Node::join("cat", &labelled, &ann, "submit,run");
+    ann.down();
+    let kept = ann.home.join("kept");
+    copy(&ann, &ann.place(), &kept);
+    ann.up();
+    ann.until_linked(&bob);
+    ann.until_linked(&cat);
+    let id = ann.submit(&["--attempts", "2", "--on", "fast", "--", "sleep", "600"]);
+    let holder = ann.running(&id)["node"].clone();
+    let (worker, other) = if holder == bob.id() { (&bob, &cat) } else { (&cat, &bob) };
+    other.until(&id, "it knows of the grant", wait::LIMIT, |job| job["node"] == holder);
+    let still = Still::new(worker.daemon());
+    ann.kill();
+    copy(&ann, &kept, &ann.place());
+    ann.up();
+    wait::until("ann is told", wait::LIMIT, || told(&ann));
+    ann.cli(&["recover"]).ok();
+    ann.until(&id, "it waits for the lease", wait::LIMIT, |job| {
+        job["waitsFor"].as_str().is_some_and(|words| words.contains("before this node began to decide"))
+    });
+    ann.until_linked(other);
+    let again = wait::poll(GRANT_WAIT + Duration::from_secs(3), || {
+        let grants = ann.job(&id).pointer("/state/grants").and_then(Value::as_array).map_or(0, Vec::len);
+        (grants > 1).then_some(())
+    });
+    assert_eq!(again, None, "another was granted: {:#}", ann.job(&id));
+    assert!(runs_nothing(other).is_some());
+    drop(still);
+    worker.until(&id, "the run went on", wait::LIMIT, |job| job["running"] == true);
+    ann.cli(&["job", "cancel", &id]).ok();
+    for node in [&ann, &bob, &cat] {
+        assert_eq!(node.settled(&id)["outcome"], "cancelled");
     }
 }
