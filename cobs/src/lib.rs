@@ -1,4 +1,5 @@
-//! What a history of signed operations means: the job object, the peer record, and their Radicle adapter.
+//! What a history of signed operations means: the job object, the peer record, what Radicle's own
+//! tools show of a job, and their Radicle adapter.
 //!
 //! Invariants. The pure part knows no storage, clock, randomness or network, and builds with
 //! `--no-default-features`. Evaluating a history never fails and never depends on the order, number or timing
@@ -11,6 +12,7 @@ pub mod digest;
 pub mod id;
 pub mod job;
 pub mod peer;
+pub mod radworks;
 pub mod transport_key;
 
 /// Version of the job object that this build writes and understands.

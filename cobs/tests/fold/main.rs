@@ -10,6 +10,7 @@ mod coverage;
 mod fuzz;
 mod laws;
 mod protocol;
+mod radworks;
 #[path = "../script/mod.rs"]
 mod script;
 mod wire;

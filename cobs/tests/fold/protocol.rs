@@ -9,6 +9,7 @@ use cobs::job::fold::EPOCHS_MAX;
 use cobs::job::spec::{ARTIFACT_PATTERNS_MAX, ATTEMPTS_MAX, INPUTS_MAX, Limits, Requirements, Spec};
 use cobs::job::state::Ignored;
 use cobs::peer::{ADDRESSES_MAX, PeerRecord, RECORD_BYTES_MAX};
+use cobs::radworks;
 use serde_json::{Value, json};
 
 use crate::script::{ARBITER2, AUTHOR, WORKER1};
@@ -46,6 +47,8 @@ fn every_example_is_read_and_written_as_it_stands() {
             (action.name().to_owned(), action.encode())
         } else if example["protocol"].is_u64() {
             ("peer record".to_owned(), PeerRecord::decode(&bytes).unwrap().encode())
+        } else if let Some(action) = radworks::Action::decode(&bytes) {
+            (action.message().to_owned(), action.encode())
         } else {
             assert_eq!(example, json!({"typeName": cobs::job::TYPE_NAME, "version": 1}));
             ("manifest".to_owned(), bytes)
@@ -56,7 +59,9 @@ fn every_example_is_read_and_written_as_it_stands() {
     }
     let kinds =
         ["create", "bid", "grant", "done", "settle", "cancel", "stepDown", "takeover", "peer record", "manifest"];
-    assert!(kinds.iter().all(|kind| shown.contains_key(*kind)) && shown["create"] == 3, "{shown:?}");
+    let radworks = ["Request job", "Run node job", "Finished node job"];
+    let all = kinds.iter().chain(&radworks).all(|kind| shown.contains_key(*kind));
+    assert!(all && shown["create"] == 3, "{shown:?}");
 }
 
 /// A field that is new must be shown in the example with every field.
