@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod open;
 pub mod peer_record;
 pub mod profile;
+pub mod radworks;
 pub mod reader;
 pub mod refs;
 pub mod repair;

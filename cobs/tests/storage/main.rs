@@ -9,6 +9,7 @@ mod crash;
 mod forgeries;
 mod home;
 mod laws;
+mod radworks;
 mod reading;
 mod restored;
 #[path = "../script/mod.rs"]
