@@ -4,6 +4,7 @@
 //! as `rad::init` would.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use radicle::cob::identity::Identity;
 use radicle::git::Oid;
@@ -122,8 +123,12 @@ pub fn seed(home: &NodeHome, rid: RepoId) -> Result<(), RepositoryFault> {
     Ok(())
 }
 
-/// Signs our references, again if another writer of this home (`rad`, `git push`) moved them meanwhile.
+/// Signs our references, again if another writer of this home (`rad`, `git push`) moved them meanwhile. Of this process one
+/// thread signs at a time, and signs what all of them have moved by then.
 pub fn sign(home: &NodeHome, repository: &Repository) -> Result<SignedRefs, RepositoryFault> {
+    // a list from before another's reference moved must not be signed after it
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut attempt = 1;
     loop {
         match signing::sign(repository, &home.signer) {

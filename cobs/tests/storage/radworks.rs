@@ -172,6 +172,30 @@ fn a_job_is_shown_stage_by_stage() {
     assert_eq!(listed().get(&name), Some(&place.tips(&place.home.public_key)[0].1));
 }
 
+/// What two threads store and sign at once is signed, whoever signs last.
+#[test]
+fn what_is_signed_at_once_is_all_signed() {
+    let place = Place::new();
+    let us = place.home.public_key;
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let place = &place;
+            scope.spawn(move || {
+                for number in 0..20 {
+                    let repository = place.repository();
+                    let name = format!("refs/rhizome/source/{thread}-{number}");
+                    let full = format!("refs/namespaces/{us}/{name}");
+                    repository.backend.reference(&full, place.commit.0.into(), true, "kept").unwrap();
+                    repository::sign(&place.home, &repository).unwrap();
+                    let head = signed::head(&repository, &us).unwrap().unwrap();
+                    let listed = signed::listed(&repository, head).unwrap().unwrap();
+                    assert!(listed.contains_key(&name), "{name} is not among {}", listed.len());
+                }
+            });
+        }
+    });
+}
+
 /// All jobs of a commit are in one object, each once, whatever the order; a job of another commit is in another object.
 #[test]
 fn a_commit_has_one_object() {
