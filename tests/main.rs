@@ -24,6 +24,7 @@ mod lease;
 mod outage;
 mod pair;
 mod rad;
+mod radworks;
 mod removal;
 mod restored;
 mod support;

@@ -177,6 +177,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         syncing: AtomicBool::default(),
         peers_now: Mutex::new(BTreeMap::new()),
         whereabouts,
+        radworks: crate::radworks::Waiting::default(),
         collecting: Mutex::new(BTreeSet::new()),
         to_collect: Mutex::new(BTreeMap::new()),
         settled_sources: Mutex::new(BTreeSet::new()),

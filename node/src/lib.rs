@@ -23,6 +23,7 @@ pub mod offers;
 pub mod ops;
 pub mod pairing;
 pub mod peering;
+pub mod radworks;
 pub mod replication;
 pub mod runs;
 pub mod setup;

@@ -93,6 +93,8 @@ pub struct Node {
     pub(crate) syncing: AtomicBool,
     pub(crate) peers_now: Offers,
     pub(crate) whereabouts: Whereabouts,
+    /// Jobs to be shown in their source repositories.
+    pub(crate) radworks: crate::radworks::Waiting,
     /// Wakes who tells peers what this node offers.
     pub(crate) capacity_changed: Notify,
     /// Places to prepare runs in, by author.
@@ -198,6 +200,7 @@ impl Node {
             self.capacity_changed.notify_one();
         }
         crate::collect::after(self, &seen.job);
+        self.radworks.add(&seen.job);
         if let Some(source) =
             seen.job.create.spec.source.filter(|_| seen.job.author == self.id && seen.job.settled.is_some())
         {

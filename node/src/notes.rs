@@ -48,6 +48,10 @@ impl Node {
             let note = move || {
                 node.state.note(job, token, what)?;
                 node.claims.send(Event::Noted { job, token, note: what });
+                // a confirmation is seen in no operation
+                if let Some(job) = node.known_job(job) {
+                    node.radworks.add(&job);
+                }
                 Ok::<(), crate::store::StoreError>(())
             };
             match tokio::task::spawn_blocking(note).await {
