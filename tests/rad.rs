@@ -58,6 +58,33 @@ fn rad_runs_and_reads_ours() {
     assert_eq!(shown.pointer("/job/settled/outcome/type"), Some(&json!("result")), "{shown:#}");
 }
 
+/// `rad cob` reads what a job shows of itself in the repository of its commit.
+#[test]
+fn rad_reads_what_is_shown_of_a_job() {
+    let node = Node::start("ann");
+    let Some(tools) = rad(&node, "rad_reads_what_is_shown_of_a_job") else { return };
+    let path = node.home.join("source");
+    let commit = repository::create(&node.home, &path, &[("greeting", "hello\n")]);
+    let id = node.submit(&["--repo", path.to_str().unwrap(), "--publish", "--", "cat", "greeting"]);
+    let job = node.settled(&id);
+    let repo = job.pointer("/state/create/spec/source/repo").and_then(Value::as_str).unwrap();
+    let of = ["--repo", repo, "--type", "xyz.radworks.job"];
+    let mut shown = Value::Null;
+    let ended = wait::poll(wait::LIMIT, || {
+        let listed = run(&node, &tools, &[&["cob", "list"], &of[..]].concat()).ok();
+        let object = listed.lines().next()?;
+        let log = run(&node, &tools, &[&["cob", "log"], &of[..], &["--object", object]].concat()).ok();
+        let printed = run(&node, &tools, &[&["cob", "show"], &of[..], &["--object", object]].concat()).ok();
+        shown = serde_json::from_str(&printed).unwrap();
+        (listed.lines().count() == 1 && log.contains("Finished")).then_some(())
+    });
+    assert!(ended.is_some() && shown["oid"] == commit, "{shown:#}");
+    let runs = shown["runs"][node.id()].as_object().unwrap();
+    let runs: Vec<(&Value, &Value)> = runs.values().map(|run| (&run["status"], &run["log"])).collect();
+    let log = json!(format!("{}/{id}", node.ledger()));
+    assert_eq!(runs, [(&json!({ "Finished": "Succeeded" }), &log)], "{shown:#}");
+}
+
 /// A malformed operation written by `rad cob update` changes nothing and is counted; what is written properly after it
 /// still counts.
 #[test]

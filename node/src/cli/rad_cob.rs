@@ -1,10 +1,12 @@
-//! `rad-cob-job`: what `rad cob show` and `rad cob create` run to evaluate a job object, one operation at a time.
+//! `rad-cob-job`: what `rad cob show` and `rad cob create` run to evaluate a job object, one operation at a time; ours, and
+//! `xyz.radworks.job`, whose name ends alike.
 //!
 //! The value handed from call to call carries the operations so far and the state that they mean. It always answers
 //! with a value: an empty answer would make `rad` drop the operation and all that follow it. What `rad` does not hand
 //! over is not known here: which identity revisions were accepted and who the delegates are. So every pin counts, and
 //! nobody has a delegate's rights; the daemon's own view is the full one.
 
+mod radworks;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,8 @@ struct RadOp {
     actions: Vec<Map<String, Value>>,
     author: NodeId,
     identity: Option<RevisionId>,
+    #[serde(default)]
+    timestamp: Value,
     manifest: Manifest,
 }
 
@@ -104,7 +108,11 @@ struct Answer {
 }
 
 fn answer(request: Request) -> Answer {
-    let Request { value, op } = request;
+    let Request { value, mut op } = request;
+    op.actions.iter_mut().for_each(drop_parents);
+    if op.manifest.type_name == cobs::radworks::TYPE_NAME {
+        return Answer { value: radworks::apply(value, &op.author, &op.timestamp, op.actions), why: None };
+    }
     if op.manifest.type_name != TYPE_NAME {
         let why = format!("this helper evaluates {TYPE_NAME}, not {}", op.manifest.type_name);
         // the name of the helper is the last part of the type's alone, so others' objects come here too
@@ -126,13 +134,14 @@ fn answer(request: Request) -> Answer {
     Answer { value: serde_json::to_value(&shown).expect("a job holds only what JSON has"), why }
 }
 
-fn keep(op: RadOp) -> Kept {
-    let RadOp { id, mut actions, author, identity, manifest } = op;
-    for action in &mut actions {
-        if action.get(PARENTS).and_then(Value::as_array).is_some_and(Vec::is_empty) {
-            action.remove(PARENTS);
-        }
+fn drop_parents(action: &mut Map<String, Value>) {
+    if action.get(PARENTS).and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        action.remove(PARENTS);
     }
+}
+
+fn keep(op: RadOp) -> Kept {
+    let RadOp { id, actions, author, identity, timestamp: _, manifest } = op;
     let tree = TreeId(tree::of(&actions, &manifest.type_name));
     Kept { id, author, tree, pin: identity, actions }
 }

@@ -66,8 +66,37 @@ fn answers_whatever_comes() {
 #[test]
 fn leaves_other_types_alone() {
     let mut other = request(json!({ "kept": 1 }), &job(), AUTHOR, json!({ "Request": {} }));
-    other.op.manifest.type_name = String::from("xyz.radworks.job");
+    other.op.manifest.type_name = String::from("org.example.job");
     let told = answer(other);
     assert_eq!(told.value, json!({ "kept": 1 }));
-    assert!(told.why.unwrap().contains("xyz.radworks.job"));
+    assert!(told.why.unwrap().contains("org.example.job"));
+}
+
+/// What a source repository is shown evaluates to the value of `radicle-job`: runs by who signed them, each once.
+#[test]
+fn evaluates_what_a_source_repository_is_shown() {
+    let uuid = "1c741416-2644-80b0-950e-6ec7df813e87";
+    let run = json!({ "Run": { "uuid": uuid, "log": "rad:z3x/1" } });
+    let finished = |reason: &str| json!({ "Finished": { "uuid": uuid, "reason": reason } });
+    let said = [
+        (AUTHOR, json!({ "Request": { "oid": job() } })),
+        (AUTHOR, run.clone()),
+        (AUTHOR, json!({ "Run": { "uuid": uuid, "log": "rad:z3x/2" } })),
+        // only for a run of the same node
+        (OTHER, finished("Succeeded")),
+        (AUTHOR, json!({ "Unknown": {} })),
+        (AUTHOR, json!({ "Request": { "oid": "dd".repeat(20) } })),
+        (AUTHOR, finished("Failed")),
+        (OTHER, run),
+    ];
+    let value = said.into_iter().fold(json!({}), |value, (author, action)| {
+        let mut request = request(value, &job(), author, action);
+        request.op.manifest.type_name = String::from("xyz.radworks.job");
+        let answer = answer(request);
+        assert!(answer.why.is_none());
+        answer.value
+    });
+    let run = |status| json!({ uuid: { "status": status, "log": "rad:z3x/1", "timestamp": 1_700_000_000 } });
+    let runs = json!({ AUTHOR: run(json!({ "Finished": "Failed" })), OTHER: run(json!("Started")) });
+    assert_eq!(value, json!({ "oid": job(), "runs": runs }));
 }
