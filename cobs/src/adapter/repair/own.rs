@@ -2,6 +2,7 @@
 //! never written, a signature over it. It goes back to the newest signature that is whole; nobody was told of what is
 //! dropped so, since the writer tells after its sync, and what it told of is below a signature that is on disk.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -14,12 +15,15 @@ use crate::id::NodeId;
 
 /// How deep the trees of an operation or of an archive are.
 const TREE_DEPTH_MAX: usize = 8;
-/// Most commits looked at below one reference; far more than one batch writes.
-const COMMITS_MAX: usize = 4096;
+/// Most objects looked at; far more than one batch writes. What was pushed beside may be a whole history: beyond, all is
+/// taken to be here.
+const OBJECTS_MAX: usize = 50_000;
+/// References of operations; what others point at is not looked into.
+const OPERATIONS: &str = "refs/cobs/";
 
 /// Mends the namespace; gives what was removed or put back. What cannot be mended stays as it is.
 pub(super) fn mend(repository: &Repository, node: &NodeId, mended: &mut Vec<PathBuf>) -> Result<(), git2::Error> {
-    let own = Own { repository };
+    let own = Own { repository, looked: Cell::new(0) };
     let signed = refs::in_namespace(node, refs::SIGNED);
     let head = own.target(&signed)?;
     let candidates: BTreeSet<Oid> = synced::named(repository.path()).into_iter().chain(head).collect();
@@ -34,13 +38,13 @@ pub(super) fn mend(repository: &Repository, node: &NodeId, mended: &mut Vec<Path
     let mut extra = signed::present_in(repository, node)?;
     for (name, at) in list {
         let now = extra.remove(name);
-        let stays = |now: Oid| !own.follows(*at, now) && own.reaches(now, &stops);
+        let stays = |now: Oid| !own.follows(*at, now) && own.has(name, now, &stops);
         if now != Some(*at) && !now.is_some_and(stays) {
             own.put(&refs::in_namespace(node, name), *at, mended)?;
         }
     }
     for (name, at) in extra {
-        if !own.reaches(at, &stops) {
+        if !own.has(&name, at, &stops) {
             let name = refs::in_namespace(node, &name);
             repository.find_reference(&name)?.delete()?;
             mended.push(repository.path().join(name));
@@ -54,6 +58,7 @@ pub(super) fn mend(repository: &Repository, node: &NodeId, mended: &mut Vec<Path
 
 struct Own<'a> {
     repository: &'a Repository,
+    looked: Cell<usize>,
 }
 
 impl Own<'_> {
@@ -84,7 +89,7 @@ impl Own<'_> {
         let stops: BTreeSet<Oid> = before.into_iter().flat_map(BTreeMap::values).copied().collect();
         let odb = self.repository.odb();
         list.iter().all(|(name, at)| match before {
-            Some(before) => before.get(name) == Some(at) || self.reaches(*at, &stops),
+            Some(before) => before.get(name) == Some(at) || self.has(name, *at, &stops),
             None => odb.as_ref().is_ok_and(|odb| odb.exists((*at).into())),
         })
     }
@@ -93,15 +98,22 @@ impl Own<'_> {
         later != earlier && self.repository.graph_descendant_of(later.into(), earlier.into()).unwrap_or(false)
     }
 
+    /// Whether what a reference points at is here, as far as it is ours.
+    fn has(&self, name: &str, at: Oid, known: &BTreeSet<Oid>) -> bool {
+        match name.starts_with(OPERATIONS) || name == refs::ARCHIVE || name == refs::PEER {
+            true => self.reaches(at, known),
+            false => self.repository.find_object(at.into(), None).is_ok(),
+        }
+    }
+
     /// Whether all that lies between a commit and those that are known is here.
     fn reaches(&self, at: Oid, known: &BTreeSet<Oid>) -> bool {
         let (mut seen, mut next) = (BTreeSet::new(), vec![at]);
         while let Some(at) = next.pop() {
-            if known.contains(&at) || !seen.insert(at) {
+            if known.contains(&at) || !seen.insert(at) || self.is_spent() {
                 continue;
             }
-            let parents = self.parents(at);
-            let Some(parents) = parents.filter(|_| seen.len() <= COMMITS_MAX) else { return false };
+            let Some(parents) = self.parents(at) else { return false };
             let before = parents.iter().copied().find(|parent| known.contains(parent));
             if !self.has_commit(at, before) {
                 return false;
@@ -109,6 +121,12 @@ impl Own<'_> {
             next.extend(parents);
         }
         true
+    }
+
+    /// Counts an object; whether it is one too many.
+    fn is_spent(&self) -> bool {
+        self.looked.set(self.looked.get() + 1);
+        self.looked.get() > OBJECTS_MAX
     }
 
     fn parents(&self, at: Oid) -> Option<Vec<Oid>> {
@@ -131,7 +149,7 @@ impl Own<'_> {
             && tree.iter().all(|entry| {
                 let (at, old) = (Oid::from(entry.id()), earlier(entry.name_bytes()));
                 match entry.kind() {
-                    _ if old == Some(at) => true,
+                    _ if old == Some(at) || self.is_spent() => true,
                     Some(ObjectType::Tree) => self.has_tree(at, old, depth + 1),
                     Some(ObjectType::Blob) => self.repository.find_blob(at.into()).is_ok(),
                     // what an entry of another kind names lies elsewhere
