@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use cobs::adapter::radworks::{Roots, SourceObjects, Stored};
+use cobs::adapter::radworks::{Known, SourceObjects, Stored};
 use cobs::adapter::repository::RepositoryFault;
 use cobs::id::{JobId, RepoId};
 use cobs::job::state::Job;
@@ -84,22 +84,22 @@ impl Waiting {
 
 /// Looks at what has changed, at first at the newest jobs, and again at what could not be done. Never ends.
 pub async fn run(node: Arc<Node>) {
-    let mut roots = Roots::default();
+    let mut known = Known::default();
     let mut retry = RETRY[0];
     loop {
         let worker = Arc::clone(&node);
         let looked = tokio::task::spawn_blocking(move || {
-            let left = look(&worker, &mut roots);
-            (left, roots)
+            let left = look(&worker, &mut known);
+            (left, known)
         });
         let left = match looked.await {
             Ok((left, kept)) => {
-                roots = kept;
+                known = kept;
                 left
             }
             Err(error) => {
                 tracing::error!(%error, "showing jobs in their source repositories failed; it goes on with the next");
-                roots = Roots::default();
+                known = Known::default();
                 Left::Nothing
             }
         };
@@ -115,7 +115,7 @@ pub async fn run(node: Arc<Node>) {
 }
 
 /// Says what is missing of the jobs that wait, a repository at a time. Blocks.
-fn look(node: &Arc<Node>, roots: &mut Roots) -> Left {
+fn look(node: &Arc<Node>, known: &mut Known) -> Left {
     let Jobs { mut some, newest } = node.radworks.take();
     if newest {
         some.extend(newest_jobs(node));
@@ -131,7 +131,7 @@ fn look(node: &Arc<Node>, roots: &mut Roots) -> Left {
     let mut left = Left::Nothing;
     for (repo, all) in by_repository {
         let mut later = BTreeSet::new();
-        if let Err(error) = say(node, roots, repo, &all, &mut later) {
+        if let Err(error) = say(node, known, repo, &all, &mut later) {
             let error = crate::runs::chain(&error);
             tracing::warn!(%repo, jobs = all.len(), error, "jobs not shown in their source repository; it is tried again");
             later.extend(all.iter().map(|due| due.line.job));
@@ -167,7 +167,7 @@ impl Due {
 /// Stores, signs, syncs and announces. `later` is told the jobs of which more can be said soon.
 fn say(
     node: &Arc<Node>,
-    roots: &mut Roots,
+    known: &mut Known,
     repo: RepoId,
     all: &[Due],
     later: &mut BTreeSet<JobId>,
@@ -180,7 +180,7 @@ fn say(
             later.insert(line.job);
             continue;
         }
-        match objects.store(roots, line) {
+        match objects.store(known, line) {
             Ok(Stored::Now) => {
                 fault::pass("radworks.stored");
                 is_there = true;
@@ -192,6 +192,9 @@ fn say(
             Ok(Stored::Full) => {
                 tracing::info!(job = %line.job, %repo, "not shown: its commit has as many runs as may be")
             }
+            Ok(Stored::Unpublished) => {
+                tracing::debug!(job = %line.job, %repo, "not shown: no branch of a public repository has its commit")
+            }
             Ok(Stored::NotTheirs) => tracing::debug!(job = %line.job, %repo, "not shown: its author is no member"),
             Err(error) => {
                 later.insert(line.job);
@@ -200,9 +203,8 @@ fn say(
         }
     }
     // also when nothing is new: a crash may have left it unsigned
-    if is_there && objects.sign()? {
+    if is_there && objects.sign(known)? {
         fault::pass("radworks.signed");
-        node.sync_storage();
         node.replication.announce_soon(repo, &node.runtime);
         tracing::debug!(%repo, jobs = all.len(), "jobs shown in their source repository");
     }

@@ -18,6 +18,7 @@ use super::commit::{Commits, Found};
 use super::ledger::Members;
 use super::profile::NodeHome;
 use super::repository::{self, RepositoryFault};
+use super::synced::Synced;
 use super::{refs, signed};
 use crate::id::{CommitId, NodeId, RepoId, parse_oid};
 use crate::radworks::{ACTION_BYTES_MAX, Action, Line, RunUuid, Runs, TYPE_NAME};
@@ -29,12 +30,19 @@ pub const RUNS_MAX: usize = 128;
 pub const OPERATIONS_READ_MAX: usize = 1_024;
 /// Most objects of others that are looked at for one commit.
 pub const OTHERS_READ_MAX: usize = 4_096;
+/// Most branches, and most tags, that are looked at for a commit.
+pub const BRANCHES_READ_MAX: usize = 4_096;
 /// Most roots that are remembered; beyond, all are read again.
 pub const ROOTS_MAX: usize = 16_384;
 
-/// The commits that objects are of, remembered over many looks: a root never changes.
+/// What is remembered over many looks.
 #[derive(Default)]
-pub struct Roots(BTreeMap<(RepoId, Oid), Option<CommitId>>);
+pub struct Known {
+    /// The commits that objects are of: a root never changes.
+    roots: BTreeMap<(RepoId, Oid), Option<CommitId>>,
+    /// Which signatures are on disk.
+    synced: BTreeMap<RepoId, Synced>,
+}
 
 /// What became of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +59,8 @@ pub enum Stored {
     NoCommit,
     /// The job's author may not have the repository, so nothing of its jobs is said there.
     NotTheirs,
+    /// The repository is public and no branch or tag has the commit: an object would publish it for ever.
+    Unpublished,
 }
 
 /// A source repository, open for writing by one thread.
@@ -85,36 +95,61 @@ impl SourceObjects {
     ///
     /// # Errors
     /// When the storage fails, or another process moved the object's reference: the next look finds what is missing then.
-    pub fn store(&self, roots: &mut Roots, line: &Line) -> Result<Stored, RepositoryFault> {
+    pub fn store(&self, known: &mut Known, line: &Line) -> Result<Stored, RepositoryFault> {
         let document = repository::current_document(&self.repository)?;
         if document.is_private() && !Members::of(&document).contains(&line.author) {
             return Ok(Stored::NotTheirs);
         }
-        let stored = self.store_line(roots, line);
+        let stored = self.store_line(known, line, document.is_public());
         stored.map_err(RepositoryFault::storage("write a job's state into", self.repository.id))
     }
 
-    /// Signs what is stored; true when there was something to sign.
+    /// Signs what is stored; true when there was something to sign, which is on disk then.
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn sign(&self) -> Result<bool, RepositoryFault> {
-        let us = self.home.public_key;
+    pub fn sign(&self, known: &mut Known) -> Result<bool, RepositoryFault> {
+        let (us, rid) = (self.home.public_key, self.repository.id);
         let before = signed::head(&self.repository, &us);
-        let before = before.map_err(RepositoryFault::storage("read the signed references of", self.repository.id))?;
-        Ok(Some(repository::sign(&self.home, &self.repository)?.at) != before)
+        let before = before.map_err(RepositoryFault::storage("read the signed references of", rid))?;
+        let now = repository::sign(&self.home, &self.repository)?.at;
+        if Some(now) == before {
+            return Ok(false);
+        }
+        let synced = self.synced(known);
+        let done = synced.name(now).and_then(|()| self.home.sync());
+        if let Err(error) = done {
+            synced.forget();
+            return Err(RepositoryFault::storage("sync what was signed in", rid)(error));
+        }
+        Ok(true)
     }
 
-    fn store_line(&self, roots: &mut Roots, line: &Line) -> Result<Stored, Fault> {
+    /// What is signed now must be on disk before more is written, or a power cut could leave nothing to go back to.
+    fn anchor(&self, known: &mut Known) -> Result<(), Fault> {
+        if let Some(head) = signed::head(&self.repository, &self.home.public_key)? {
+            self.synced(known).anchor(head, || self.home.sync())?;
+        }
+        Ok(())
+    }
+
+    fn synced<'a>(&self, known: &'a mut Known) -> &'a mut Synced {
+        known.synced.entry(self.repository.id).or_insert_with(|| Synced::new(self.repository.backend.path()))
+    }
+
+    fn store_line(&self, known: &mut Known, line: &Line, is_public: bool) -> Result<Stored, Fault> {
         let git = &self.repository.backend;
         match git.find_commit(line.source.commit.0.into()) {
             Ok(_) => {}
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(Stored::NoCommit),
             Err(error) => return Err(error.into()),
         }
-        let place = match self.place(roots, line)? {
+        if is_public && !self.is_published(line.source.commit)? {
+            return Ok(Stored::Unpublished);
+        }
+        let place = match self.place(known, line)? {
             Some(place) => place,
-            None if line.founds() => return self.found(line),
+            None if line.founds() => return self.found(known, line),
             None => return Ok(Stored::Nothing),
         };
         let missing = line.missing(&place.runs);
@@ -124,13 +159,31 @@ impl SourceObjects {
         if place.is_full && !place.runs.contains(&RunUuid::of(line.job)) {
             return Ok(Stored::Full);
         }
+        self.anchor(known)?;
         let last = self.chain(place.tip.unwrap_or(place.object), &missing)?;
         self.shift(place.object, place.tip, last)?;
         Ok(Stored::Now)
     }
 
+    /// Whether a branch or a tag of anybody's has a commit.
+    fn is_published(&self, commit: CommitId) -> Result<bool, Fault> {
+        let git = &self.repository.backend;
+        let mut looked = BTreeSet::new();
+        for glob in ["refs/namespaces/*/refs/heads/*", "refs/namespaces/*/refs/tags/*"] {
+            for reference in git.references_glob(glob)?.take(BRANCHES_READ_MAX) {
+                let Ok(tip) = reference?.peel_to_commit().map(|tip| tip.id()) else { continue };
+                let wanted = git2::Oid::from(commit.0);
+                if looked.insert(tip) && (tip == wanted || git.graph_descendant_of(tip, wanted)?) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// A new object with all that is to be said.
-    fn found(&self, line: &Line) -> Result<Stored, Fault> {
+    fn found(&self, known: &mut Known, line: &Line) -> Result<Stored, Fault> {
+        self.anchor(known)?;
         let root = self.commit(Vec::new(), vec![line.source.commit.0], &line.request())?;
         let last = self.chain(root, &line.missing(&Runs::default()))?;
         self.shift(root, None, last)?;
@@ -138,13 +191,13 @@ impl SourceObjects {
     }
 
     /// The object for a line: the one with its run, or else the first of this node's, or else anybody's.
-    fn place(&self, roots: &mut Roots, line: &Line) -> Result<Option<Place>, Fault> {
+    fn place(&self, known: &mut Known, line: &Line) -> Result<Option<Place>, Fault> {
         let commits = Commits::new(&self.repository.backend, TYPE_NAME)?;
         let (us, run) = (self.home.public_key, RunUuid::of(line.job));
         let own = self.objects(&format!("refs/namespaces/{us}/refs/cobs/{TYPE_NAME}/*"), usize::MAX)?;
         let mut first = None;
         for object in &own {
-            if self.commit_of(roots, &commits, *object)? != Some(line.source.commit) {
+            if self.commit_of(known, &commits, *object)? != Some(line.source.commit) {
                 continue;
             }
             let Some(tip) = target(&self.repository.backend, &reference(&us, *object))? else { continue };
@@ -161,7 +214,7 @@ impl SourceObjects {
         }
         let all = self.objects(&format!("refs/namespaces/*/refs/cobs/{TYPE_NAME}/*"), OTHERS_READ_MAX)?;
         for object in all.difference(&own) {
-            if self.commit_of(roots, &commits, *object)? == Some(line.source.commit) {
+            if self.commit_of(known, &commits, *object)? == Some(line.source.commit) {
                 return Ok(Some(Place { object: *object, tip: None, runs: Runs::default(), is_full: false }));
             }
         }
@@ -177,10 +230,10 @@ impl SourceObjects {
     }
 
     /// The commit that an object is of; none for one that readers would refuse, or that does not bring its commit along.
-    fn commit_of(&self, roots: &mut Roots, commits: &Commits<'_>, object: Oid) -> Result<Option<CommitId>, Fault> {
+    fn commit_of(&self, known: &mut Known, commits: &Commits<'_>, object: Oid) -> Result<Option<CommitId>, Fault> {
         let key = (self.repository.id, object);
-        if let Some(known) = roots.0.get(&key) {
-            return Ok(*known);
+        if let Some(commit) = known.roots.get(&key) {
+            return Ok(*commit);
         }
         let read = match action_of(commits, object)? {
             Some((_, Action::Request { oid })) => {
@@ -189,10 +242,10 @@ impl SourceObjects {
             }
             Some((_, Action::Run { .. } | Action::Finished { .. })) | None => None,
         };
-        if roots.0.len() >= ROOTS_MAX {
-            roots.0.clear();
+        if known.roots.len() >= ROOTS_MAX {
+            known.roots.clear();
         }
-        roots.0.insert(key, read);
+        known.roots.insert(key, read);
         Ok(read)
     }
 

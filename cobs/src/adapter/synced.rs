@@ -29,11 +29,6 @@ impl Synced {
         Self { directory: directory.to_owned(), newest: None, next: 0 }
     }
 
-    /// What is named newest, by this writer.
-    pub fn newest(&self) -> Option<Oid> {
-        self.newest
-    }
-
     /// Names a signature. It is synced by whoever syncs the signature; until then the other file stands.
     pub fn name(&mut self, signed: Oid) -> io::Result<()> {
         if self.newest == Some(signed) {
@@ -44,6 +39,18 @@ impl Synced {
         fs::write(self.directory.join(FILES[self.next]), format!("{signed}\n"))?;
         (self.newest, self.next) = (Some(signed), 1 - self.next);
         Ok(())
+    }
+
+    /// Sees to it that `head` is on disk and named, so that what is signed next may be lost with the power. Nothing to do
+    /// unless this is new, a sync has failed, or another process has signed.
+    pub fn anchor(&mut self, head: Oid, sync: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        if self.newest == Some(head) {
+            return Ok(());
+        }
+        // of the two files one may name what is not on disk yet
+        sync()?;
+        self.name(head)?;
+        sync()
     }
 
     /// It is not known any more what is on disk.

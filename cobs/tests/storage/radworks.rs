@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 
 use cobs::adapter::profile::{NewProfile, NodeHome, Unlock};
-use cobs::adapter::radworks::{RUNS_MAX, Roots, SourceObjects, Stored};
+use cobs::adapter::radworks::{Known, RUNS_MAX, SourceObjects, Stored};
 use cobs::adapter::repository::{self, Founding, RepositoryFault};
 use cobs::adapter::signed;
 use cobs::id::{CommitId, JobId, NodeId, Oid, RepoId};
 use cobs::job::spec::Source;
 use cobs::radworks::{Action, Line, Reason, RunUuid, Stage, TYPE_NAME, Voice};
 use nonempty::NonEmpty;
+use radicle::cob::Title;
 use radicle::cob::change::{Storage as _, Template};
 use radicle::crypto::SigningKey;
-use radicle::storage::ReadRepository as _;
+use radicle::identity::{Identity, Visibility};
 use radicle::storage::git::Repository;
+use radicle::storage::{ReadRepository as _, WriteRepository as _};
 use tempfile::TempDir;
 
 use crate::home::{key, node};
@@ -69,7 +71,7 @@ impl Place {
 
     #[track_caller]
     fn store(&self, line: &Line) -> Stored {
-        self.objects().store(&mut Roots::default(), line).unwrap()
+        self.objects().store(&mut Known::default(), line).unwrap()
     }
 
     /// Each object with its tip in the namespace of `of`.
@@ -168,7 +170,7 @@ fn a_job_is_shown_stage_by_stage() {
     };
     let name = format!("refs/cobs/{TYPE_NAME}/{object}");
     assert_eq!(listed().get(&name), None, "nothing is signed yet");
-    assert_eq!([(); 2].map(|()| place.objects().sign().unwrap()), [true, false]);
+    assert_eq!([(); 2].map(|()| place.objects().sign(&mut Known::default()).unwrap()), [true, false]);
     assert_eq!(listed().get(&name), Some(&place.tips(&place.home.public_key)[0].1));
 }
 
@@ -200,10 +202,10 @@ fn what_is_signed_at_once_is_all_signed() {
 #[test]
 fn a_commit_has_one_object() {
     let place = Place::new();
-    let mut roots = Roots::default();
+    let mut known = Known::default();
     for (number, stage) in [(1, Stage::Started), (2, SUCCEEDED), (1, Stage::Finished(Reason::Failed))] {
         let line = place.line(number, stage);
-        assert_eq!(place.objects().store(&mut roots, &line).unwrap(), Stored::Now);
+        assert_eq!(place.objects().store(&mut known, &line).unwrap(), Stored::Now);
     }
     let (first, second) = (RunUuid::of(job(1)), RunUuid::of(job(2)));
     let said = place.only().1;
@@ -215,7 +217,7 @@ fn a_commit_has_one_object() {
     assert_eq!((names(&said).len(), ends), (5, wanted.iter().collect()));
     let mut other = place.line(3, Stage::Requested);
     other.source.commit = more(&place.repository(), "more");
-    assert_eq!(place.objects().store(&mut roots, &other).unwrap(), Stored::Now);
+    assert_eq!(place.objects().store(&mut known, &other).unwrap(), Stored::Now);
     assert_eq!(place.tips(&place.home.public_key).len(), 2);
 }
 
@@ -239,16 +241,36 @@ fn anothers_object_is_used() {
 #[test]
 fn a_commit_has_so_many_runs() {
     let place = Place::new();
-    let (objects, mut roots) = (place.objects(), Roots::default());
+    let (objects, mut known) = (place.objects(), Known::default());
     let mut store = |number: usize, stage| {
         let line = place.line(u8::try_from(number).unwrap(), stage);
-        objects.store(&mut roots, &line).unwrap()
+        objects.store(&mut known, &line).unwrap()
     };
     assert!((0..RUNS_MAX).all(|number| store(number, Stage::Started) == Stored::Now));
     assert_eq!([store(RUNS_MAX, SUCCEEDED), store(RUNS_MAX, Stage::Requested)], [Stored::Full, Stored::Before]);
     assert_eq!(place.only().1.len(), 1 + RUNS_MAX);
     assert_eq!([store(0, SUCCEEDED), store(1, Stage::Started)], [Stored::Now, Stored::Before]);
     assert_eq!(place.only().1.len(), 2 + RUNS_MAX);
+}
+
+/// In a public repository a job is shown only at a commit that somebody has pushed: the object brings the commit along, and
+/// nothing takes it back.
+#[test]
+fn an_object_publishes_nothing() {
+    let place = Place::new();
+    let (repository, line) = (place.repository(), place.line(1, SUCCEEDED));
+    let public = repository.identity_doc().unwrap().doc.with_edits(|doc| doc.visibility = Visibility::Public).unwrap();
+    let mut identity = Identity::load_mut(&repository, &place.home.signer).unwrap();
+    let revision = identity.update(Title::new("Open it to all").unwrap(), "", &public).unwrap();
+    repository.set_identity_head_to(revision).unwrap();
+    assert_eq!(place.store(&line), Stored::Now, "its branch has it");
+    let mut draft = place.line(2, SUCCEEDED);
+    draft.source.commit = more(&repository, "draft");
+    assert_eq!(place.store(&draft), Stored::Unpublished);
+    assert_eq!(place.tips(&place.home.public_key).len(), 1);
+    let tag = format!("refs/namespaces/{}/refs/tags/draft", node(&key(9)));
+    repository.backend.reference(&tag, git2::Oid::from(draft.source.commit.0), false, "by another").unwrap();
+    assert_eq!(place.store(&draft), Stored::Now);
 }
 
 /// Nothing is written without the repository or the commit, for an author who may not have the repository, and by a former

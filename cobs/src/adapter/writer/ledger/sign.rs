@@ -13,18 +13,10 @@ use crate::adapter::refs;
 use crate::adapter::signing::{self, SignError};
 
 impl Ledger {
-    /// Sees to it that the signature from which the next one starts is on disk, and named there. Nothing to do unless the
-    /// writer has just started, a sync has failed, or another process has signed.
+    /// Sees to it that the signature from which the next one starts is on disk, and named there.
     pub fn anchor(&mut self, storage: &File) -> io::Result<()> {
         let Some(head) = self.signed_head().map_err(io::Error::other)? else { return Ok(()) };
-        if self.synced.newest() == Some(head) {
-            return Ok(());
-        }
-        // of the two files one may name what is not on disk yet
-        rustix::fs::syncfs(storage)?;
-        self.synced.name(head)?;
-        rustix::fs::syncfs(storage)?;
-        Ok(())
+        self.synced.anchor(head, || Ok(rustix::fs::syncfs(storage)?))
     }
 
     /// A sync has failed: what it should have brought to disk may not be there.
