@@ -119,9 +119,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let config = loaded.config;
     let announcer: Arc<OnceLock<Replication>> = Arc::default();
     let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
-    radicle.ensure_alone().map_err(|error| with_hint(Code::AlreadyRunning, &error, error.hint()))?;
-    crate::replication::garbage::unlock(&radicle);
-    repair_after_boot(&files, &radicle).map_err(|error| storage(&error))?;
+    mend(&files, &radicle)?;
     let state = Arc::new(State::open(&files.state()).map_err(|error| state_error(&error))?);
     let (view, opened) = View::open(&files.view()).map_err(|error| storage(&error))?;
     if let Opened::Rebuilding { reason, aside } = &opened {
@@ -184,6 +182,18 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         jobs: Mutex::new(BTreeMap::new()),
     });
     Ok((node, Threads { claims: claims_thread, follower: follower_thread, events }))
+}
+
+/// What was killed before, or lost power, does not hinder the node. The writer is ours by now, so a node that runs in the
+/// home is no daemon of ours.
+fn mend(files: &config::home::Home, radicle: &NodeHome) -> Result<(), Error> {
+    let is_shared = Replication::is_running_in(radicle).map_err(|error| replication_error(&error))?;
+    crate::replication::garbage::unlock(radicle);
+    if is_shared {
+        // not safe beside a node at work: left to the next start without one
+        return Ok(());
+    }
+    repair_after_boot(files, radicle).map_err(|error| storage(&error))
 }
 
 /// In the first start after the machine's: what a power cut may have torn is mended.
@@ -345,8 +355,10 @@ pub fn state_error(error: &StoreError) -> Error {
 fn replication_error(error: &ReplicationError) -> Error {
     let code = match error {
         ReplicationError::ListenInUse { .. } => Code::PortInUse,
-        ReplicationError::Listen { .. } | ReplicationError::KeyChanged => Code::Config,
-        ReplicationError::Profile(_) => Code::AlreadyRunning,
+        ReplicationError::Listen { .. } | ReplicationError::KeyChanged | ReplicationError::OtherKey { .. } => {
+            Code::Config
+        }
+        ReplicationError::Profile(_) | ReplicationError::Unresponsive { .. } => Code::AlreadyRunning,
         ReplicationError::Start(_)
         | ReplicationError::Ended(_)
         | ReplicationError::Stopped

@@ -10,7 +10,6 @@ pub(crate) mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use radicle::cob::migrate;
@@ -21,6 +20,7 @@ use radicle::git::UserInfo;
 use radicle::node::{Alias, NodeId};
 use radicle::profile::{Config, Home};
 use radicle::storage::git::Storage;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use thiserror::Error;
 
 pub use config::{ConfigChange, ConfigError};
@@ -186,7 +186,9 @@ impl ProfileError {
             Self::WrongPassphrase { origin: PassphraseSource::Environment, .. } => {
                 Some("unset RAD_PASSPHRASE to be asked, or set the right one")
             }
-            Self::AlreadyRunning(_) => Some("stop it with `rad node stop`: rhizome runs the radicle node itself"),
+            Self::AlreadyRunning(_) => Some(
+                "stop it with `rad node stop`, and start it again afterwards: it reads only at its start what is set up here",
+            ),
             Self::SocketPath { .. } => Some("use a home with a shorter path"),
             Self::Alias { .. } => Some("use at most 32 bytes without spaces or control characters"),
             Self::WrongPassphrase { origin: PassphraseSource::Prompt, .. }
@@ -271,8 +273,10 @@ impl NodeHome {
         if bytes > SOCKET_PATH_BYTES_MAX {
             return Err(ProfileError::SocketPath { path, bytes });
         }
-        match UnixStream::connect(&path) {
-            Ok(_) => Err(ProfileError::AlreadyRunning(path)),
+        match is_answered(&path) {
+            Ok(()) => Err(ProfileError::AlreadyRunning(path)),
+            // its queue is full
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(ProfileError::AlreadyRunning(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(&path).map_err(|source| io_error("remove the stale socket", &path, source))
@@ -299,6 +303,13 @@ impl NodeHome {
         self.config = config::apply(&self.home, changes)?;
         Ok(())
     }
+}
+
+/// Whether somebody listens on a unix socket, without waiting to be accepted.
+fn is_answered(socket: &Path) -> io::Result<()> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    Ok(net::connect(stream, &SocketAddrUnix::new(socket)?)?)
 }
 
 /// Whether there is a home at `path`, of whoever made it.

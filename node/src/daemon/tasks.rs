@@ -78,6 +78,7 @@ async fn sweeps(node: Arc<Node>) {
         }
         let worker = Arc::clone(&node);
         let work = move || {
+            worker.revive_replication();
             worker.fetch_missing_ledgers();
             if looks.is_multiple_of(LOOKS_PER_FETCH) {
                 worker.fetch_unannounced();
@@ -224,6 +225,15 @@ impl Node {
         }
         self.collect_missing();
         Ok(())
+    }
+
+    /// A node that could not be started when the last one ended. Blocks.
+    fn revive_replication(&self) {
+        match self.replication.revive() {
+            Ok(false) => {}
+            Ok(true) => self.problem("radicle", None),
+            Err(error) => self.problem("radicle", Some(runs::chain(&error))),
+        }
     }
 
     /// References of a ledger came from a peer. Blocks for a moment.

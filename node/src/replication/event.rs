@@ -16,7 +16,7 @@ use super::ReplicationError;
 use super::runtime::spawn;
 
 /// How soon the pump notices that its runtime was stopped, and repeats a report that did not fit.
-const PUMP_IDLE_MS: u64 = 200;
+pub(super) const PUMP_IDLE_MS: u64 = 200;
 
 /// One reference that a fetch changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +80,8 @@ pub enum ReplicationEvent {
     },
     /// Some events did not fit: look at everything again.
     Missed,
-    /// The runtime ended without being asked to by us (`rad node stop`, or a fault): restart it or give up.
+    /// The node ended without being asked to by us (`rad node stop`, or a fault), ours or the one that we were attached
+    /// to: restart it or give up.
     Stopped,
 }
 
@@ -112,6 +113,11 @@ impl Outlet {
             self.missed.store(false, Ordering::SeqCst);
         }
         reported
+    }
+
+    /// Events were lost before they came here; told with the next one, or by the next idle pump.
+    pub(super) fn lose(&self) {
+        self.missed.store(true, Ordering::SeqCst);
     }
 
     /// The runtime ended by itself.
@@ -149,7 +155,7 @@ pub(super) fn pump(
     Ok(())
 }
 
-fn translate(event: Event, us: NodeId) -> Option<ReplicationEvent> {
+pub(super) fn translate(event: Event, us: NodeId) -> Option<ReplicationEvent> {
     match event {
         Event::RefsFetched { remote, rid, updated } => {
             let refs = changed(&updated);

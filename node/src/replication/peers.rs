@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use cobs::id::{NodeId, RepoId};
-use radicle::node::{Address, ConnectOptions, ConnectResult, FetchResult, Handle as _, Link, State};
+use radicle::node::{Address, ConnectResult, FetchResult, Link, State};
 use thiserror::Error;
 
 use super::event::{self, FetchedRef};
@@ -111,7 +111,7 @@ pub enum FetchError {
 impl Replication {
     /// The sessions that the node has, by peer.
     pub fn sessions(&self) -> Result<Vec<PeerSession>, ReplicationError> {
-        let sessions = self.shared.handle()?.sessions().map_err(command("list its sessions"))?;
+        let sessions = self.shared.handle()?.sessions()?;
         let mut found: Vec<PeerSession> = sessions.into_iter().map(describe).collect();
         found.sort_by_key(|session| session.peer);
         Ok(found)
@@ -143,12 +143,13 @@ impl Replication {
         };
         let moved = changes.iter().any(|change| matches!(change, ConfigChange::Disconnect(_)));
         if !changes.is_empty() && (moved || !raised) {
-            self.restart()?;
+            self.reconfigured()?;
         }
         Ok(())
     }
 
-    /// No longer dials `peer`, and closes the session with it. The node is restarted if it had been dialled.
+    /// No longer dials `peer`, and closes the session with it. The node is restarted if it had been dialled; one that we
+    /// are attached to goes on dialling it until its own next start.
     pub fn forget(&self, peer: NodeId) -> Result<(), ReplicationError> {
         let changes = {
             let mut home = lock(&self.shared.home);
@@ -157,7 +158,10 @@ impl Replication {
             changes
         };
         if !changes.is_empty() || self.is_connected(peer) {
-            self.restart()?;
+            if let Ok(handle) = self.shared.handle() {
+                handle.hang_up(peer);
+            }
+            self.reconfigured()?;
         }
         Ok(())
     }
@@ -169,19 +173,19 @@ impl Replication {
             return Err(FetchError::NotSeeded(rid));
         }
         let mut handle = self.shared.handle()?;
-        let session = handle.session(from).map_err(command("look up a session"))?;
-        if !session.is_some_and(|session| session.state.is_connected()) {
+        let sessions = handle.sessions()?;
+        if !sessions.iter().any(|session| session.nid == from && session.state.is_connected()) {
             return Err(FetchError::NotConnected { peer: from });
         }
         // The handle waits without a limit, and a stalled fetch may outlast its own.
         let (sender, answer) = mpsc::sync_channel(1);
         spawn("radicle-fetch", move || {
-            let _ = sender.send(handle.fetch(rid, from, timeout, None));
+            let _ = sender.send(handle.fetch(rid, from, timeout));
         })?;
         let patience = timeout + Duration::from_millis(FETCH_GRACE_MS);
         let timed_out = || FetchError::TimedOut { peer: from, rid, timeout_ms: timeout.as_millis() };
         let result = answer.recv_timeout(patience).map_err(|_| timed_out())?;
-        match result.map_err(command("fetch"))? {
+        match result? {
             FetchResult::Success { updated, .. } => Ok(Fetched { refs: event::changed(&updated) }),
             FetchResult::Failed { .. } if started.elapsed() >= timeout => Err(timed_out()),
             FetchResult::Failed { reason } => Err(FetchError::Refused { peer: from, rid, reason }),
@@ -195,16 +199,14 @@ impl Replication {
     }
 
     fn dial(&self, peer: NodeId, address: Address) -> Result<Reach, ReplicationError> {
-        let options = ConnectOptions { persistent: true, timeout: Duration::from_millis(DIAL_TIMEOUT_MS) };
         let mut handle = self.shared.handle()?;
         let pending = |reason: String| Ok(Reach::Pending { reason });
-        match handle.connect(peer, address, options) {
+        match handle.connect(peer, address, Duration::from_millis(DIAL_TIMEOUT_MS))? {
             // Radicle also says so of a session that is down and waits to be dialled again.
-            Ok(ConnectResult::Connected) if self.is_connected(peer) => Ok(Reach::Connected),
-            Ok(ConnectResult::Connected) => pending("waiting to dial again".to_owned()),
-            Ok(ConnectResult::Disconnected { reason }) => pending(reason),
-            Err(radicle_node::runtime::handle::Error::Timeout) => pending("no answer yet".to_owned()),
-            Err(error) => Err(command("dial a peer")(error)),
+            Some(ConnectResult::Connected) if self.is_connected(peer) => Ok(Reach::Connected),
+            Some(ConnectResult::Connected) => pending("waiting to dial again".to_owned()),
+            Some(ConnectResult::Disconnected { reason }) => pending(reason),
+            None => pending("no answer yet".to_owned()),
         }
     }
 }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use cobs::adapter::{ledger, repository};
 use cobs::id::{NodeId, Oid, RepoId};
-use radicle::node::Handle as _;
 use radicle::prelude::ReadStorage as _;
 
 use super::event::ReplicationEvent;

@@ -45,7 +45,7 @@ impl Replication {
             home.apply(&changes)?;
             changes
         };
-        if changes.is_empty() { Ok(()) } else { self.restart() }
+        if changes.is_empty() { Ok(()) } else { self.reconfigured() }
     }
 }
 

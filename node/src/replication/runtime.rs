@@ -17,13 +17,13 @@ use radicle_signals::Signal;
 use super::ReplicationError;
 use super::event::{self, Outlet};
 
-pub(super) use radicle_node::runtime::handle::Handle;
+pub(super) use radicle_node::runtime::handle::{Error as HandleError, Handle};
 
 /// How long the node may take to stop; a worker in the middle of a fetch is what it waits for.
 const STOP_TIMEOUT_MS: u64 = 10_000;
 
 /// A runtime that was started.
-pub(super) struct Running {
+pub(super) struct Embedded {
     pub(super) handle: Handle,
     pub(super) addresses: Vec<SocketAddr>,
     signals: mpsc::SyncSender<Signal>,
@@ -34,7 +34,7 @@ pub(super) struct Running {
     stopping: Arc<AtomicBool>,
 }
 
-impl Running {
+impl Embedded {
     /// Initialises the runtime here, so that errors are returned, and runs it on its own thread.
     pub(super) fn start(home: NodeHome, listen: Vec<SocketAddr>, events: Outlet) -> Result<Self, ReplicationError> {
         home.ensure_alone()?;

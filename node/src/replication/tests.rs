@@ -1,5 +1,6 @@
 //! Real runtimes on loopback, several in this process, each in a home of its own.
 
+mod attached;
 mod ledger;
 mod lifecycle;
 mod source;
@@ -51,6 +52,10 @@ impl Peer {
         let directory = tempfile::tempdir().unwrap();
         let (home, _) =
             NodeHome::open_or_create(&directory.path().join("home"), new_profile(seed), &unlocked()).unwrap();
+        Self::start_in(home, directory)
+    }
+
+    fn start_in(home: NodeHome, directory: TempDir) -> Self {
         let id = home.public_key;
         let (node, events) = Replication::start(home, options()).unwrap();
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
