@@ -9,7 +9,7 @@ use super::output::{plain, table};
 use super::quantity::{show_bytes, show_ms};
 use crate::ops::types::{
     Artifacts, AuditEntry, ConfigValue, Health, Invitation, JobSummary, JobView, Joined, Page, Peer, PeerGrant,
-    Recovered, Removed, TokenCreated, TokenInfo,
+    RadicleNode, Recovered, Removed, TokenCreated, TokenInfo,
 };
 
 /// Digits of a job's id in a list; enough to name it.
@@ -109,6 +109,7 @@ pub fn health(health: &Health) -> String {
     if let Some(capacity) = &detail.capacity {
         rows.push(("slots", format!("{} of {} used", capacity.slots_used, capacity.slots)));
     }
+    rows.extend(radicle_node(detail.radicle_node).map(|words| ("radicle", words)));
     for ledger in &detail.ledgers {
         let jobs: Vec<String> = ledger.jobs.iter().map(|(status, count)| format!("{count} {}", word(status))).collect();
         let jobs = if jobs.is_empty() { String::from("no jobs") } else { jobs.join(", ") };
@@ -120,6 +121,23 @@ pub fn health(health: &Health) -> String {
     }
     rows.extend(detail.problems.iter().map(|problem| ("problem", problem.clone())));
     lines(&rows)
+}
+
+/// Who runs the Radicle node, where it is not the daemon.
+fn radicle_node(node: RadicleNode) -> Option<String> {
+    match node {
+        RadicleNode::Embedded => None,
+        RadicleNode::Attached { is_silent, is_outdated } => {
+            let silent = if is_silent { "; it does not answer" } else { "" };
+            let outdated = if is_outdated {
+                "; what has changed in its configuration takes effect when it is started again"
+            } else {
+                ""
+            };
+            Some(format!("attached to the radicle-node that runs in this home{silent}{outdated}"))
+        }
+        RadicleNode::Stopped => Some("stopped; it is started again".to_owned()),
+    }
 }
 
 fn reach(peer: &Peer) -> &'static str {

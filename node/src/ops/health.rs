@@ -7,9 +7,10 @@ use cobs::id::RepoId;
 use cobs::job::state::Status;
 
 use super::error::{Code, Error};
-use super::types::{Addresses, Health, HealthDetail, LedgerStatus};
+use super::types::{Addresses, Health, HealthDetail, LedgerStatus, RadicleNode};
 use super::{Caller, Scope};
 use crate::node::Node;
+use crate::replication::Mode;
 
 impl Node {
     /// The bare status for everyone, the rest for those who may read jobs.
@@ -45,6 +46,11 @@ impl Node {
             ledgers: settings.ledgers.iter().map(ledger).collect(),
             peers: self.peer_list(),
             addresses: self.addresses(),
+            radicle_node: match self.replication.mode() {
+                Mode::Embedded => RadicleNode::Embedded,
+                Mode::Attached { is_silent, is_outdated } => RadicleNode::Attached { is_silent, is_outdated },
+                Mode::Stopped => RadicleNode::Stopped,
+            },
             problems,
         }
     }

@@ -21,7 +21,7 @@ pub use self::arbitration::{HandOver, TakeOver};
 pub use self::explain::{Explain, ExplainNode};
 pub use self::node::{
     Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
-    LedgerStatus, Peer, PeerChange, Recovered, Removed, TokenCreate, TokenCreated, TokenInfo,
+    LedgerStatus, Peer, PeerChange, RadicleNode, Recovered, Removed, TokenCreate, TokenCreated, TokenInfo,
 };
 pub use self::stream::{LogPiece, StreamKind, StreamMessage, StreamStatus};
 pub use self::why::{

@@ -43,8 +43,29 @@ pub struct HealthDetail {
     pub peers: Vec<Peer>,
     /// Where it listens.
     pub addresses: Addresses,
+    /// Who runs its Radicle node.
+    #[serde(default)]
+    pub radicle_node: RadicleNode,
     /// What is wrong.
     pub problems: Vec<String>,
+}
+
+/// Who runs a node's Radicle node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum RadicleNode {
+    /// The daemon, in its own process.
+    #[default]
+    Embedded,
+    /// Somebody else; the daemon is attached to the `radicle-node` that runs in its home.
+    Attached {
+        /// Whether it does not answer at the moment.
+        is_silent: bool,
+        /// Whether some of the home's configuration takes effect only when it is started again.
+        is_outdated: bool,
+    },
+    /// Nobody, since it could not be started; the daemon tries again.
+    Stopped,
 }
 
 /// One ledger of this node.
