@@ -9,6 +9,7 @@ mod adopt;
 mod alone;
 mod apart;
 mod archive;
+mod attached;
 mod badinput;
 
 mod crowd;
