@@ -16,6 +16,7 @@ use node::store::view::{Change, JobRecord, JobRow, View};
 
 use crate::Outcome;
 use crate::client::Connection;
+use crate::filters;
 use crate::machine::Machine;
 use crate::row::{Area, Row, Target};
 
@@ -34,22 +35,22 @@ const FIRST_MS: u64 = 1_760_000_000_000;
 /// All figures of the API.
 pub async fn measure(bin: &Path, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<()> {
     let mut machine = Machine::with_ledger(bin, "full").await?;
-    let health = machine.health().await?.detail.ok_or("the node hides its health")?;
-    let ledger = health.ledgers.first().ok_or("the node has no ledger")?.id;
+    let ledger = machine.ledger().await?;
     machine.down().await?;
-    fill(&machine.rhizome("view.redb"), ledger)?;
+    let usual = Marks::usual();
+    fill(&machine.rhizome("view.redb"), ledger, JOBS, |_| usual.clone())?;
     machine.up().await?;
     let mut socket = machine.connection().await?;
     let token = json!({ "name": "bench", "scopes": ["read:jobs"] });
     let token: TokenCreated = socket.post("/v1/tokens", &token).await?;
-    let health = machine.health().await?.detail.ok_or("the node hides its health")?;
-    let address = health.addresses.api.first().cloned().ok_or("the node has no port")?;
+    let address = machine.detail().await?.addresses.api.first().cloned().ok_or("the node has no port")?;
     let mut port = Connection::tcp(&address, &token.secret).await?;
     for (way, connection) in [("unix socket", &mut socket), ("TCP with a token", &mut port)] {
         let name = format!("page of {PAGE} of {JOBS} jobs, {way}");
         add(Row::median(Area::Api, &name, &pages(connection).await?).target(Target::AtMost(5.0)));
     }
-    Ok(())
+    drop(machine);
+    filters::measure(bin, add).await
 }
 
 /// Reads page after page, from the newest to the oldest and again.
@@ -75,30 +76,47 @@ async fn pages(connection: &mut Connection) -> Outcome<Vec<f64>> {
     Ok(times)
 }
 
-/// Puts settled jobs of another node into the view of a daemon that is down.
-fn fill(path: &Path, ledger: RepoId) -> Outcome<()> {
+/// What a list tells one job from another by.
+#[derive(Clone)]
+pub struct Marks {
+    pub outcome: JobOutcome,
+    pub queue: &'static str,
+    pub author: NodeId,
+}
+
+impl Marks {
+    /// Those of most jobs.
+    pub fn usual() -> Self {
+        Self { outcome: JobOutcome::Succeeded, queue: "default", author: NodeId::from([7; 32]) }
+    }
+}
+
+/// Puts settled jobs of other nodes into the view of a daemon that is down.
+pub fn fill(path: &Path, ledger: RepoId, jobs: u32, marks: impl Fn(u32) -> Marks) -> Outcome<()> {
     let (view, _) = View::open(path)?;
-    let changes: Vec<Change> = (0..JOBS).map(|number| Change::Put(Box::new(record(ledger, number)))).collect();
-    for batch in changes.chunks(BATCH) {
-        view.apply(batch)?;
+    let change = |number| Change::Put(Box::new(record(ledger, number, marks(number))));
+    for first in (0..jobs).step_by(BATCH) {
+        let batch: Vec<Change> = (first..jobs.min(first + BATCH as u32)).map(change).collect();
+        view.apply(&batch)?;
     }
     Ok(view.flush()?)
 }
 
-fn record(ledger: RepoId, number: u32) -> JobRecord {
+fn record(ledger: RepoId, number: u32, marks: Marks) -> JobRecord {
+    let Marks { outcome, queue, author } = marks;
     let mut bytes = [0; 20];
     // spread over the keys as real ids are
     bytes[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
     bytes[16..].copy_from_slice(&number.to_be_bytes());
     let id = JobId(Oid::from_sha1(bytes));
-    let (author, created) = (NodeId::from([7; 32]), UnixMs(FIRST_MS + u64::from(number) * 1000));
+    let created = UnixMs(FIRST_MS + u64::from(number) * 1000);
     let summary = JobSummary {
         id,
         ledger,
         title: format!("cargo test --offline --package number-{number} -- --nocapture"),
         status: Status::Settled,
-        outcome: Some(JobOutcome::Succeeded),
-        queue: "default".into(),
+        outcome: Some(outcome),
+        queue: queue.into(),
         author,
         node: Some(NodeId::from([9; 32])),
         created_at: rfc3339(created),
@@ -110,8 +128,8 @@ fn record(ledger: RepoId, number: u32) -> JobRecord {
         created,
         updated: created,
         status: Status::Settled,
-        outcome: Some(JobOutcome::Succeeded),
-        queue: "default".into(),
+        outcome: Some(outcome),
+        queue: queue.into(),
         author,
     };
     let summary = serde_json::to_vec(&summary).expect("a summary is plain data");

@@ -1,5 +1,6 @@
 //! A node's HTTP API over its unix socket or a TCP port, on connections that are kept.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::Outcome;
 
 /// How long any answer, and the next message of a stream, may take.
 const ANSWER: Duration = Duration::from_secs(60);
+/// Between two attempts to connect.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A connection that takes one request after the other.
 pub struct Connection {
@@ -107,6 +110,18 @@ impl Stream {
     }
 }
 
+/// Connects; where more wait than the socket holds, a little later.
 async fn connect(socket: &Path) -> Outcome<UnixStream> {
-    UnixStream::connect(socket).await.map_err(|error| format!("no daemon at {}: {error}", socket.display()).into())
+    let mut looks = tokio::time::interval(LOOK);
+    let connecting = async {
+        loop {
+            looks.tick().await;
+            match UnixStream::connect(socket).await {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                connected => return connected,
+            }
+        }
+    };
+    let connected = tokio::time::timeout(ANSWER, connecting).await?;
+    connected.map_err(|error| format!("no daemon at {}: {error}", socket.display()).into())
 }

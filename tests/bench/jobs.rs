@@ -39,10 +39,10 @@ pub struct Pair {
 }
 
 /// What one job took, in milliseconds since the submit.
-struct Times {
+pub struct Times {
     job: String,
     accepted: f64,
-    first_line: f64,
+    pub first_line: f64,
     settled: f64,
 }
 
@@ -68,12 +68,13 @@ impl Pair {
         Ok(pair)
     }
 
-    fn greeting(&self, first_grant: &str) -> Value {
+    /// A job that says one line on the worker.
+    pub fn greeting(&self, first_grant: &str) -> Value {
         json!({ "command": ["echo", "ready"], "source": self.source, "on": "worker", "firstGrant": first_grant })
     }
 
     /// One job to its end.
-    async fn job(&self, submit: &Value) -> Outcome<Times> {
+    pub async fn job(&self, submit: &Value) -> Outcome<Times> {
         let socket = self.submitter.socket();
         let mut connection = Connection::unix(&socket).await?;
         let begun = Instant::now();
@@ -126,7 +127,7 @@ impl Pair {
     }
 
     /// From the moment at which the worker decides to bid to the one at which it has read its grant, by its own log.
-    fn bid_to_grant(&self, times: &[Times]) -> Outcome<Vec<f64>> {
+    pub fn bid_to_grant(&self, times: &[Times]) -> Outcome<Vec<f64>> {
         let (signs, seen) = (self.worker.events("signs"), self.worker.events("job seen"));
         let between = |times: &Times| {
             let bid = signs.iter().find(|event| event["job"] == times.job && event["action"] == "bid");

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use node::ops::types::{Health, Invitation, Peer};
+use cobs::id::RepoId;
+use node::ops::types::{Health, HealthDetail, Invitation, Peer};
 
 use crate::Outcome;
 use crate::client::Connection;
@@ -17,7 +18,7 @@ use crate::home::Home;
 /// Between two looks at something that another process does.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long a daemon may take to come up, to go down or to find its peer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The unit of processor time in `/proc`, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Free ports, durability as it is by default, and the moments that the ledger's figures are made of.
@@ -36,7 +37,8 @@ pub struct Machine {
 impl Machine {
     /// An empty home.
     pub fn new(bin: &Path, alias: &str) -> Self {
-        Self { bin: bin.to_owned(), alias: alias.to_owned(), daemon: None, home: Home::new() }
+        let (bin, alias) = (bin.to_owned(), alias.to_owned());
+        Self { bin, alias, daemon: None, home: Home::new() }
     }
 
     /// A home with a ledger of its own, and its daemon up.
@@ -59,7 +61,7 @@ impl Machine {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.bin);
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", self.home.path());
-        command.current_dir(self.home.path()).stdin(Stdio::null()).arg("--home").arg(self.home.join("r"));
+        command.current_dir(self.home.path()).stdin(Stdio::null()).arg("--home").arg(self.radicle());
         command
     }
 
@@ -85,13 +87,18 @@ impl Machine {
         until("the daemon ends", async || daemon.try_wait().ok().flatten()).await.map(drop)
     }
 
+    /// The Radicle home.
+    pub fn radicle(&self) -> PathBuf {
+        self.home.join("r")
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.rhizome("api.sock")
     }
 
     /// A file or directory of ours in the home.
     pub fn rhizome(&self, name: &str) -> PathBuf {
-        self.home.join("r/rhizome").join(name)
+        self.radicle().join("rhizome").join(name)
     }
 
     /// A path beside the node's home.
@@ -105,6 +112,16 @@ impl Machine {
 
     pub async fn health(&self) -> Outcome<Health> {
         self.connection().await?.get("/health").await
+    }
+
+    /// What the node tells its owner of itself.
+    pub async fn detail(&self) -> Outcome<HealthDetail> {
+        Ok(self.health().await?.detail.ok_or("the node hides its health")?)
+    }
+
+    /// The ledger that it has.
+    pub async fn ledger(&self) -> Outcome<RepoId> {
+        Ok(self.detail().await?.ledgers.first().ok_or("the node has no ledger")?.id)
     }
 
     fn log_file(&self) -> PathBuf {
@@ -161,7 +178,8 @@ impl Machine {
         .await
     }
 
-    async fn sees(&self, other: &Self) -> Outcome<()> {
+    /// Waits until it sees the other by link and by Radicle.
+    pub async fn sees(&self, other: &Self) -> Outcome<()> {
         let mut connection = self.connection().await?;
         until("the peers see each other", async || {
             let peers: Vec<Peer> = connection.get("/v1/peers").await.ok()?;
@@ -170,12 +188,12 @@ impl Machine {
         .await
     }
 
-    /// Waits until this machine knows what the other offers, as it must to grant in the root.
+    /// Waits until this machine knows what all others offer, as it must to grant in the root.
     pub async fn knows_capacity(&self) -> Outcome<()> {
         let mut connection = self.connection().await?;
-        until("the peer's capacity is known", async || {
+        until("the peers' capacity is known", async || {
             let peers: Vec<Peer> = connection.get("/v1/peers").await.ok()?;
-            peers.iter().any(|peer| peer.capacity.is_some()).then_some(())
+            peers.iter().all(|peer| peer.capacity.is_some()).then_some(())
         })
         .await
     }

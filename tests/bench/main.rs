@@ -6,6 +6,7 @@
 
 mod api;
 mod client;
+mod filters;
 #[path = "../support/home.rs"]
 mod home;
 mod idle;
@@ -18,7 +19,7 @@ mod row;
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
 mod wait;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -34,7 +35,7 @@ struct Options {
     bin: PathBuf,
 }
 
-const USAGE: &str = "bench [--only jobs|ledger|vault|llm|api] [--json FILE] [--bin RHIZOME]";
+const USAGE: &str = "bench [--only AREA] [--json FILE] [--bin RHIZOME]";
 
 fn main() -> ExitCode {
     let options = match options(std::env::args().skip(1)) {
@@ -55,8 +56,8 @@ fn main() -> ExitCode {
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Outcome<Options> {
-    let beside = std::env::current_exe()?.parent().and_then(|dir| dir.parent()).map(|dir| dir.join("rhizome"));
-    let mut options = Options { only: None, json: None, bin: beside.ok_or("the bench has no directory")? };
+    let here = std::env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no directory")?;
+    let mut options = Options { only: None, json: None, bin: here.join("../rhizome") };
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         match word.as_str() {

@@ -42,7 +42,8 @@ impl FromStr for Area {
 
     fn from_str(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|area| area.to_string() == word);
-        found.ok_or_else(|| format!("'{word}' is no area: jobs, ledger, vault, llm, api"))
+        let all = Self::ALL.map(|area| area.to_string()).join(", ");
+        found.ok_or_else(|| format!("'{word}' is no area: {all}"))
     }
 }
 
@@ -148,7 +149,7 @@ impl Table {
 
     pub fn print(&self) {
         let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
-        println!("{:6}  {:width$}  {:>9} {:7}  {:9}         samples", "area", "name", "value", "unit", "target");
+        println!("{:7}  {:width$}  {:>9} {:7}  {:9}         samples", "area", "name", "value", "unit", "target");
         for row in &self.rows {
             let target = row.target.map(|target| target.to_string()).unwrap_or_default();
             let word = match row.target {
@@ -158,7 +159,7 @@ impl Table {
             };
             let beside = row.baseline.as_ref().map(|baseline| format!("  beside {baseline}")).unwrap_or_default();
             println!(
-                "{:6}  {:width$}  {:9.2} {:7}  {target:9} {word:6}  {:7}{beside}",
+                "{:7}  {:width$}  {:9.2} {:7}  {target:9} {word:6}  {:7}{beside}",
                 row.area, row.name, row.value, row.unit, row.samples
             );
         }
