@@ -68,6 +68,20 @@ impl Pair {
         Ok(pair)
     }
 
+    /// Ends both daemons.
+    pub async fn down(&mut self) -> Outcome<()> {
+        self.worker.down().await?;
+        self.submitter.down().await
+    }
+
+    /// Starts both, and waits until they see each other.
+    pub async fn up(&mut self) -> Outcome<()> {
+        self.submitter.up().await?;
+        self.worker.up().await?;
+        self.submitter.sees(&self.worker).await?;
+        self.worker.sees(&self.submitter).await
+    }
+
     /// A job that says one line on the worker.
     pub fn greeting(&self, first_grant: &str) -> Value {
         json!({ "command": ["echo", "ready"], "source": self.source, "on": "worker", "firstGrant": first_grant })

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use cobs::id::RepoId;
+use cobs::job::state::Status;
 use node::ops::types::{Health, HealthDetail, Invitation, Peer};
 
 use crate::Outcome;
@@ -29,6 +30,7 @@ const SETTINGS: [&str; 4] =
 pub struct Machine {
     bin: PathBuf,
     alias: String,
+    settings: Vec<String>,
     // before the home, whose end kills what still names it
     daemon: Option<Child>,
     home: Home,
@@ -38,7 +40,12 @@ impl Machine {
     /// An empty home.
     pub fn new(bin: &Path, alias: &str) -> Self {
         let (bin, alias) = (bin.to_owned(), alias.to_owned());
-        Self { bin, alias, daemon: None, home: Home::new() }
+        Self { bin, alias, settings: Vec::new(), daemon: None, home: Home::new() }
+    }
+
+    /// As every later start has it: a setting beside [`SETTINGS`], as `key=value`.
+    pub fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
     }
 
     /// A home with a ledger of its own, and its daemon up.
@@ -70,7 +77,7 @@ impl Machine {
         let log = File::options().create(true).append(true).open(self.log_file())?;
         let mut command = self.command();
         command.arg("up").stdout(Stdio::null()).stderr(log);
-        for setting in SETTINGS {
+        for setting in SETTINGS.into_iter().chain(self.settings.iter().map(String::as_str)) {
             command.args(["--set", setting]);
         }
         self.daemon = Some(command.spawn()?);
@@ -122,6 +129,17 @@ impl Machine {
     /// The ledger that it has.
     pub async fn ledger(&self) -> Outcome<RepoId> {
         Ok(self.detail().await?.ledgers.first().ok_or("the node has no ledger")?.id)
+    }
+
+    /// The files of a repository in its storage.
+    pub fn repository(&self, repository: RepoId) -> PathBuf {
+        self.radicle().join("storage").join(repository.to_string().trim_start_matches("rad:"))
+    }
+
+    /// Jobs with this status in its first ledger.
+    pub async fn count(&self, status: Status) -> Outcome<u64> {
+        let ledgers = self.detail().await?.ledgers;
+        Ok(ledgers.first().and_then(|ledger| ledger.jobs.get(&status)).copied().unwrap_or_default())
     }
 
     fn log_file(&self) -> PathBuf {

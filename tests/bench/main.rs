@@ -2,10 +2,11 @@
 //! them. Prints one table and writes its rows as JSON lines; a missed target is shown and is no failure.
 //!
 //! It knows the API, the daemon's log and the files of a home, and nothing else of how the node works inside, save for
-//! the view, which it fills, and the sandbox, which it starts beside a bare bubblewrap.
+//! the view and the ledger, which it fills, and the sandbox, which it starts beside a bare bubblewrap.
 
 mod api;
 mod client;
+mod fill;
 mod filters;
 #[path = "../support/home.rs"]
 mod home;
@@ -15,6 +16,8 @@ mod ledger;
 mod load;
 mod machine;
 mod row;
+mod scale;
+mod storage;
 #[path = "../support/wait.rs"]
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
 mod wait;
@@ -86,6 +89,7 @@ async fn measure(options: &Options) -> Outcome<()> {
             Area::Jobs => jobs::measure(&options.bin, &mut add).await,
             Area::Ledger => ledger::measure(&options.bin, &mut add).await,
             Area::Api => api::measure(&options.bin, &mut add).await,
+            Area::Scale => scale::measure(&options.bin, &mut add).await,
             // their parts are not here yet
             Area::Vault | Area::Llm => Ok(()),
         };

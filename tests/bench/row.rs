@@ -19,10 +19,11 @@ pub enum Area {
     Vault,
     Llm,
     Api,
+    Scale,
 }
 
 impl Area {
-    pub const ALL: [Self; 5] = [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api];
+    pub const ALL: [Self; 6] = [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api, Self::Scale];
 }
 
 impl fmt::Display for Area {
@@ -33,6 +34,7 @@ impl fmt::Display for Area {
             Self::Vault => "vault",
             Self::Llm => "llm",
             Self::Api => "api",
+            Self::Scale => "scale",
         })
     }
 }

@@ -4,11 +4,11 @@
 #
 #   tests/bench/run.sh [--only AREA] [--json FILE]
 #
-#   --only AREA   one of: jobs ledger vault llm api
+#   --only AREA   one of: jobs ledger vault llm api scale
 #   --json FILE   writes each row as a line of JSON: {area, name, value, unit, target, samples, baseline?}
 set -euo pipefail
 
-BENCH_SECONDS_MAX=1200
+BENCH_SECONDS_MAX=1800
 
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
