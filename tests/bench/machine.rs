@@ -14,7 +14,9 @@ use node::ops::types::{Health, HealthDetail, Invitation, Peer};
 
 use crate::Outcome;
 use crate::client::Connection;
+use crate::fault;
 use crate::home::Home;
+use crate::port;
 
 /// Between two looks at something that another process does.
 const LOOK: Duration = Duration::from_millis(5);
@@ -22,9 +24,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The unit of processor time in `/proc`, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Free ports, durability as it is by default, and the moments that the ledger's figures are made of.
-const SETTINGS: [&str; 4] =
-    ["node.listen=127.0.0.1:0", "link.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", "log.level=info,node::node=debug"];
+/// Durability as it is by default, and the moments that the ledger's figures are made of.
+const SETTINGS: [&str; 2] = ["api.listen=127.0.0.1:0", "log.level=info,node::node=debug"];
 
 /// A home and, while it is up, its daemon.
 pub struct Machine {
@@ -39,8 +40,10 @@ pub struct Machine {
 impl Machine {
     /// An empty home.
     pub fn new(bin: &Path, alias: &str) -> Self {
+        // the same ones after a restart: peers know them
+        let settings = ["node.listen", "link.listen"].map(|key| format!("{key}=127.0.0.1:{}", port::free()));
         let (bin, alias) = (bin.to_owned(), alias.to_owned());
-        Self { bin, alias, settings: Vec::new(), daemon: None, home: Home::new() }
+        Self { bin, alias, settings: settings.into(), daemon: None, home: Home::new() }
     }
 
     /// As every later start has it: a setting beside [`SETTINGS`], as `key=value`.
@@ -92,6 +95,19 @@ impl Machine {
         let pid = i32::try_from(daemon.id()).ok().and_then(Pid::from_raw).ok_or("no such process")?;
         kill_process(pid, Signal::TERM)?;
         until("the daemon ends", async || daemon.try_wait().ok().flatten()).await.map(drop)
+    }
+
+    /// Kills the daemon and all that it has started, as when the machine dies.
+    pub fn die(&mut self) -> Outcome<()> {
+        fault::kill_all(&self.home);
+        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+        daemon.wait()?;
+        Ok(())
+    }
+
+    /// The processes that supervise its runs.
+    pub fn supervisors(&self) -> Vec<u32> {
+        fault::named(&self.home, fault::SUPERVISOR)
     }
 
     /// The Radicle home.

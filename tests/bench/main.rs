@@ -6,6 +6,11 @@
 
 mod api;
 mod client;
+mod dead;
+mod failure;
+#[path = "../support/fault.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use more of it")]
+mod fault;
 mod fill;
 mod filters;
 #[path = "../support/home.rs"]
@@ -15,11 +20,14 @@ mod jobs;
 mod ledger;
 mod load;
 mod machine;
+mod offline;
+#[path = "../support/port.rs"]
+mod port;
+mod reconnect;
 mod row;
 mod scale;
 mod storage;
 #[path = "../support/wait.rs"]
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 mod wait;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +44,8 @@ struct Options {
     only: Option<Area>,
     json: Option<PathBuf>,
     bin: PathBuf,
+    /// The program that runs the simulation; it has a build of its own.
+    soak: PathBuf,
 }
 
 const USAGE: &str = "bench [--only AREA] [--json FILE] [--bin RHIZOME]";
@@ -60,7 +70,8 @@ fn main() -> ExitCode {
 
 fn options(mut words: impl Iterator<Item = String>) -> Outcome<Options> {
     let here = std::env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no directory")?;
-    let mut options = Options { only: None, json: None, bin: here.join("../rhizome") };
+    let (bin, soak) = (here.join("../rhizome"), here.join("soak"));
+    let mut options = Options { only: None, json: None, bin, soak };
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         match word.as_str() {
@@ -90,6 +101,7 @@ async fn measure(options: &Options) -> Outcome<()> {
             Area::Ledger => ledger::measure(&options.bin, &mut add).await,
             Area::Api => api::measure(&options.bin, &mut add).await,
             Area::Scale => scale::measure(&options.bin, &mut add).await,
+            Area::Failure => failure::measure(&options.bin, &options.soak, &mut add).await,
             // their parts are not here yet
             Area::Vault | Area::Llm => Ok(()),
         };

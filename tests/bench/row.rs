@@ -20,10 +20,12 @@ pub enum Area {
     Llm,
     Api,
     Scale,
+    Failure,
 }
 
 impl Area {
-    pub const ALL: [Self; 6] = [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api, Self::Scale];
+    pub const ALL: [Self; 7] =
+        [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api, Self::Scale, Self::Failure];
 }
 
 impl fmt::Display for Area {
@@ -35,6 +37,7 @@ impl fmt::Display for Area {
             Self::Llm => "llm",
             Self::Api => "api",
             Self::Scale => "scale",
+            Self::Failure => "failure",
         })
     }
 }

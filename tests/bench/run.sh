@@ -4,7 +4,7 @@
 #
 #   tests/bench/run.sh [--only AREA] [--json FILE]
 #
-#   --only AREA   one of: jobs ledger vault llm api scale
+#   --only AREA   one of: jobs ledger vault llm api scale failure
 #   --json FILE   writes each row as a line of JSON: {area, name, value, unit, target, samples, baseline?}
 set -euo pipefail
 
@@ -29,4 +29,6 @@ while [ $# -gt 0 ]; do
 done
 target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 cargo build --quiet --release --locked -p rhizome --bin rhizome --example bench
+# by itself: what ships has no simulation in it
+cargo build --quiet --release --locked -p rhizome-scheduler --example soak
 exec timeout --kill-after=10 "$BENCH_SECONDS_MAX" "$target/release/examples/bench" "${arguments[@]}"
