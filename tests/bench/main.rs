@@ -5,6 +5,7 @@
 //! the view and the ledger, which it fills, and the sandbox, which it starts beside a bare bubblewrap.
 
 mod api;
+mod broker;
 mod client;
 mod dead;
 mod failure;
@@ -21,6 +22,7 @@ mod ledger;
 mod load;
 mod machine;
 mod offline;
+mod peers;
 #[path = "../support/port.rs"]
 mod port;
 mod reconnect;
@@ -34,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use peers::Peers;
 use row::{Area, Row, Table};
 
 /// What anything here comes to.
@@ -46,9 +49,13 @@ struct Options {
     bin: PathBuf,
     /// The program that runs the simulation; it has a build of its own.
     soak: PathBuf,
+    /// What Rhizome is measured beside.
+    peers: Option<Peers>,
 }
 
-const USAGE: &str = "bench [--only AREA] [--json FILE] [--bin RHIZOME]";
+const USAGE: &str = "bench [--only AREA] [--json FILE] [--bin RHIZOME] [--peers PROGRAMS --rad PROGRAMS [--jobs N]]";
+/// Jobs that each of the peers is given at once.
+const PEERS_JOBS: usize = 100;
 
 fn main() -> ExitCode {
     let options = match options(std::env::args().skip(1)) {
@@ -71,18 +78,26 @@ fn main() -> ExitCode {
 fn options(mut words: impl Iterator<Item = String>) -> Outcome<Options> {
     let here = std::env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no directory")?;
     let (bin, soak) = (here.join("../rhizome"), here.join("soak"));
-    let mut options = Options { only: None, json: None, bin, soak };
+    let mut options = Options { only: None, json: None, bin, soak, peers: None };
+    let (mut programs, mut rad, mut jobs) = (None, None, PEERS_JOBS);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         match word.as_str() {
             "--only" => options.only = Some(value.parse()?),
             "--json" => options.json = Some(value.into()),
             "--bin" => options.bin = value.into(),
+            "--peers" => programs = Some(PathBuf::from(value).canonicalize()?),
+            "--rad" => rad = Some(PathBuf::from(value).canonicalize()?),
+            "--jobs" => jobs = value.parse()?,
             _ => return Err(format!("there is no option {word}").into()),
         }
     }
     if !options.bin.is_file() {
         return Err(format!("there is no binary at {}", options.bin.display()).into());
+    }
+    options.peers = programs.zip(rad).map(|(programs, rad)| Peers { programs, rad, jobs });
+    if options.only == Some(Area::Peers) && options.peers.is_none() {
+        return Err("peers are measured by tests/bench/peers.sh, which builds them".into());
     }
     // daemons are started in their homes
     options.bin = options.bin.canonicalize()?;
@@ -102,6 +117,10 @@ async fn measure(options: &Options) -> Outcome<()> {
             Area::Api => api::measure(&options.bin, &mut add).await,
             Area::Scale => scale::measure(&options.bin, &mut add).await,
             Area::Failure => failure::measure(&options.bin, &options.soak, &mut add).await,
+            Area::Peers => match &options.peers {
+                Some(peers) => peers::measure(&options.bin, peers, &mut add).await,
+                None => Ok(()),
+            },
             // their parts are not here yet
             Area::Vault | Area::Llm => Ok(()),
         };

@@ -21,11 +21,12 @@ pub enum Area {
     Api,
     Scale,
     Failure,
+    Peers,
 }
 
 impl Area {
-    pub const ALL: [Self; 7] =
-        [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api, Self::Scale, Self::Failure];
+    pub const ALL: [Self; 8] =
+        [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api, Self::Scale, Self::Failure, Self::Peers];
 }
 
 impl fmt::Display for Area {
@@ -38,6 +39,7 @@ impl fmt::Display for Area {
             Self::Api => "api",
             Self::Scale => "scale",
             Self::Failure => "failure",
+            Self::Peers => "peers",
         })
     }
 }
