@@ -64,7 +64,9 @@ impl Machine {
         if early || entry.may_run_by_rank(&self.settings, now) {
             return;
         }
-        if let Some((node, score)) = self.best_offer(id, None, now) {
+        // one that is linked may have been too slow to ask only for what reached it late, and says nothing more by itself
+        let offer = self.best_offer(id, None, now).or_else(|| self.linked_offer(id, now));
+        if let Some((node, score)) = offer {
             self.grant(id, node, &format!("best of its offers, with a score of {score}"), effects);
         }
     }
@@ -93,6 +95,14 @@ impl Machine {
             entry.wants = Some(Room::Slot);
         }
         best
+    }
+
+    /// The best standing bid of those that are linked, passed over or not.
+    fn linked_offer(&self, id: JobId, now: Millis) -> Option<(NodeId, u32)> {
+        let entry = self.entries.get(&id)?;
+        let bids = entry.job.standing_bids().map(|(node, bid)| (node, bid.score));
+        bids.filter(|(node, _)| self.linked.contains(node) && self.may_be_granted(entry, *node, now))
+            .max_by_key(|(node, score)| (*score, std::cmp::Reverse(*node)))
     }
 
     /// Grants the next term, while numbers last; then the job can only end.

@@ -151,6 +151,27 @@ fn a_node_that_was_passed_over_is_granted_again_once_it_is_heard() {
     );
 }
 
+/// A grant may come to a node later than it is replaced; what it bid stands, so the node says nothing of its own accord.
+#[test]
+fn a_linked_bidder_that_was_passed_over_is_granted_where_no_other_is_left() {
+    for linked in [true, false] {
+        let mut desk = Desk::new(1, 1);
+        if linked {
+            desk.event(Event::PeerUp { node: node(2) });
+        }
+        desk.submit(1, 1, content(1, &[2, 3], None));
+        desk.write(node(2), job_id(1), bid(900));
+        desk.write(node(3), job_id(1), bid(100));
+        desk.pass(10_000);
+        let effects = desk.event(Event::Noted { job: job_id(1), token: FIRST, note: Note::NeverConfirm });
+        assert_eq!(grants(&effects), [(node(3), GrantKind::Leased)]);
+        desk.write(node(3), job_id(1), done(Token::new(0, 2), RunOutcome::Released));
+        let effects = desk.pass(1_000);
+        let again = linked.then_some((node(2), GrantKind::Leased));
+        assert_eq!(grants(&effects), again.into_iter().collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn a_silent_grantee_is_replaced_by_a_worker_that_could_not_bid() {
     // a job with a grant in its root is bid for by nobody
