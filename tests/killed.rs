@@ -7,6 +7,7 @@
 
 mod life;
 mod power;
+mod source;
 
 use std::sync::Mutex;
 use std::thread;

@@ -75,13 +75,23 @@ fn readers(node: &Node, repo: RepoId) -> Result<Option<BTreeSet<NodeId>>, Error>
     crate::replication::source::readers(&node.home(), repo).map_err(|error| source_error(&error))
 }
 
-/// Keeps the commit in this node's namespace of the source repository until the job is settled. Blocks.
+/// Brings the commit into the source repository. Before the job is written: this node may be the one that runs it. Blocks.
 ///
 /// # Errors
-/// When the storage fails; the job is written by then, and says so when a worker cannot have its commit.
-pub fn keep(node: &Arc<Node>, resolved: &Resolved, job: JobId) -> Result<(), Error> {
+/// When the storage or the repository that holds it fails.
+pub fn bring(node: &Node, resolved: &Resolved) -> Result<(), Error> {
     let Source { repo, commit } = resolved.source;
-    node.replication.keep_commit(repo, job, commit, &resolved.from).map_err(|error| source_error(&error))
+    node.replication.bring_commit(repo, commit, &resolved.from).map_err(|error| source_error(&error))
+}
+
+/// Keeps the commit of a job of this node until the job is settled, and lets its workers have it. Also after a start: the
+/// daemon may have ended as soon as the job was written. Blocks.
+pub fn keep(node: &Node, job: JobId, Source { repo, commit }: Source) {
+    if let Err(error) = node.replication.keep_commit(repo, job, commit) {
+        // the job is durable; a worker that cannot have the commit says so
+        let error = crate::runs::chain(&error);
+        tracing::warn!(%job, error, "the job's commit is not kept for its workers");
+    }
 }
 
 /// The error of a source repository, in words.

@@ -223,7 +223,7 @@ impl Node {
         for ledger in self.ledgers() {
             self.publish_record(ledger);
         }
-        self.collect_missing();
+        self.make_up();
         Ok(())
     }
 
@@ -304,20 +304,26 @@ impl Node {
         }
     }
 
-    /// Own jobs that settled while this node was away may have left what is not home yet. Blocks for a moment.
-    fn collect_missing(self: &Arc<Self>) {
+    /// Own jobs may lack what this node was to do for them when it ended: those that wait their commit at hand, those that
+    /// settled meanwhile what they left. Blocks for a moment.
+    fn make_up(self: &Arc<Self>) {
         const LOOK_BACK_JOBS: usize = 500;
+        let mut waiting = Vec::new();
         for ledger in self.ledgers() {
             let mut query = crate::store::view::list::Query::newest(ledger, LOOK_BACK_JOBS);
             query.author = Some(self.id);
             let Ok(page) = self.view.list(&query) else { continue };
             let items: Vec<crate::ops::types::JobSummary> = serde_json::from_slice(&page.json).unwrap_or_default();
-            for item in items {
-                if let Some(job) = self.known_job(item.id) {
-                    crate::collect::after(self, &job);
-                }
+            for job in items.into_iter().filter_map(|item| self.known_job(item.id)) {
+                crate::collect::after(self, &job);
+                let source = job.create.spec.source.filter(|_| job.settled.is_none());
+                waiting.extend(source.map(|source| (job.id, source)));
             }
         }
+        let node = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            waiting.into_iter().for_each(|(job, source)| crate::source::keep(&node, job, source));
+        });
     }
 
     fn keep_whereabouts(&self) {

@@ -186,15 +186,19 @@ impl Node {
         let action = Action::Create(Box::new(create));
         action.check().map_err(|error| write_error(&WriteError::Invalid(error)))?;
         let Action::Create(create) = action else { return Err(Error::new(Code::Internal, "not a root")) };
-        let id = self.write(ledger, Draft::Create { ledger, create }).await?;
-        drop(promise);
-        metrics::counter!("rhizome_jobs_submitted_total").increment(1);
         if let Some(resolved) = resolved {
             let node = Arc::clone(self);
-            let kept = tokio::task::spawn_blocking(move || source::keep(&node, &resolved, id)).await;
-            if let Ok(Err(error)) = kept {
-                // the job is durable; a worker that cannot have the commit says so
-                tracing::warn!(job = %id, error = %error.detail, "the job's commit is not kept for its workers");
+            let brought = tokio::task::spawn_blocking(move || source::bring(&node, &resolved)).await;
+            brought.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+        }
+        let id = self.write(ledger, Draft::Create { ledger, create }).await?;
+        drop(promise);
+        fault::pass("job.written");
+        metrics::counter!("rhizome_jobs_submitted_total").increment(1);
+        if let Some(source) = source {
+            let node = Arc::clone(self);
+            if let Err(error) = tokio::task::spawn_blocking(move || source::keep(&node, id, source)).await {
+                tracing::error!(job = %id, %error, "the job's commit is not kept for its workers");
             }
         }
         Ok(Submitted { id, ledger, source, granted, replayed: false })

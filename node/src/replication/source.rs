@@ -142,21 +142,32 @@ impl SourceError {
 }
 
 impl Replication {
-    /// Keeps `commit` of the repository at `from` in the source repository `rid` until [`Replication::drop_commits`].
-    /// Signed and announced, unless peers can have the commit by what is signed already: then the next signing tells.
-    pub fn keep_commit(&self, rid: RepoId, job: JobId, commit: CommitId, from: &Path) -> Result<(), SourceError> {
+    /// Copies `commit` of the repository at `from` into the source repository `rid`, unless what is signed there brings it.
+    /// Nothing is published by this, and what no job is kept for is collected an hour later.
+    pub fn bring_commit(&self, rid: RepoId, commit: CommitId, from: &Path) -> Result<(), SourceError> {
         let home = self.home();
         let repository = open(&home, rid)?;
-        let name = source_ref(&home, job);
         if is_signed(&home, &repository, commit) {
-            let kept = repository.backend.reference(&name, commit.0.into(), true, "keep for a job");
-            return kept.map(drop).map_err(reading(&rid));
+            return Ok(());
         }
         let work = open_work(from)?;
         require_commit(&work, commit, &from.display().to_string())?;
-        copy_commit(&repository, work.commondir(), commit, &name)?;
-        repository::sign(&home, &repository)?;
-        self.announce_source(rid);
+        copy_commit(&repository, work.commondir(), &commit.to_string())
+    }
+
+    /// Keeps a commit that is in the source repository `rid` until [`Replication::drop_commits`]. Signed and announced,
+    /// unless peers can have the commit by what is signed already: then the next signing tells.
+    pub fn keep_commit(&self, rid: RepoId, job: JobId, commit: CommitId) -> Result<(), SourceError> {
+        let home = self.home();
+        let repository = open(&home, rid)?;
+        require_commit(&repository.backend, commit, &rid.to_string())?;
+        let was_signed = is_signed(&home, &repository, commit);
+        let kept = repository.backend.reference(&source_ref(&home, job), commit.0.into(), true, "keep for a job");
+        kept.map_err(reading(&rid))?;
+        if !was_signed {
+            repository::sign(&home, &repository)?;
+            self.announce_source(rid);
+        }
         Ok(())
     }
 
@@ -244,12 +255,11 @@ fn explain_refusal(home: &NodeHome, rid: RepoId, error: FetchError) -> SourceErr
 fn is_signed(home: &NodeHome, repository: &Repository, commit: CommitId) -> bool {
     let Ok(remote) = repository.remote(&home.public_key) else { return false };
     let commit: git2::Oid = commit.0.into();
-    let git = &repository.backend;
-    remote.refs.iter().any(|(name, tip)| {
-        let tip: git2::Oid = (*tip).into();
-        let brings = name.as_str().starts_with("refs/heads/") || name.as_str().starts_with(SOURCE_REFS);
-        brings && (tip == commit || git.graph_descendant_of(tip, commit).unwrap_or(false))
-    })
+    let brings = |name: &str| name.starts_with("refs/heads/") || name.starts_with(SOURCE_REFS);
+    let tips = || remote.refs.iter().filter(|(name, _)| brings(name.as_str())).map(|(_, tip)| git2::Oid::from(*tip));
+    // a walk through a history costs far more
+    tips().any(|tip| tip == commit)
+        || tips().any(|tip| repository.backend.graph_descendant_of(tip, commit).unwrap_or(false))
 }
 
 fn open(home: &NodeHome, rid: RepoId) -> Result<Repository, SourceError> {
@@ -278,8 +288,8 @@ fn require_commit(work: &git2::Repository, commit: CommitId, place: &str) -> Res
     }
 }
 
-fn copy_commit(repository: &Repository, from: &Path, commit: CommitId, name: &str) -> Result<(), SourceError> {
-    git::fetch(repository.backend.path(), from, &format!("+{commit}:{name}"), History::Whole)
+fn copy_commit(repository: &Repository, from: &Path, refspec: &str) -> Result<(), SourceError> {
+    git::fetch(repository.backend.path(), from, refspec, History::Whole)
         .map_err(|source| SourceError::Git { action: "copy the commit", source })
 }
 

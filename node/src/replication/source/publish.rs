@@ -163,7 +163,7 @@ fn publish(
     };
     let head = format!("refs/namespaces/{}/refs/heads/{branch}", home.public_key);
     repository::found(home, founding, |repository| {
-        copy_commit(repository, work.commondir(), commit, &head)?;
+        copy_commit(repository, work.commondir(), &format!("+{commit}:{head}"))?;
         Ok::<Oid, SourceError>(commit.0)
     })
 }

@@ -29,6 +29,11 @@ fn job(byte: u8) -> JobId {
     JobId(Oid::from_sha1([byte; 20]))
 }
 
+fn keep(peer: &Peer, rid: RepoId, id: JobId, commit: CommitId, from: &Path) -> Result<(), SourceError> {
+    peer.node.bring_commit(rid, commit, from)?;
+    peer.node.keep_commit(rid, id, commit)
+}
+
 /// What makes up a repository: references, configuration, head.
 fn state(path: &Path) -> String {
     format!(
@@ -59,7 +64,7 @@ fn an_unpushed_commit_becomes_a_work_tree_elsewhere() {
     assert!(!has_commit(&b.node.home(), rid, second).unwrap());
     let before = state(&path);
     git(&path, &["worktree", "add", "-q", "--detach", "../linked"]);
-    a.node.keep_commit(rid, job(7), second, &a.path("linked")).unwrap();
+    keep(&a, rid, job(7), second, &a.path("linked")).unwrap();
     assert_eq!(state(&path), before);
     let kept = format!("refs/rhizome/source/{}", job(7));
     b.wait_fetched(&kept);
@@ -103,14 +108,14 @@ fn a_commit_that_is_signed_already_is_not_signed_again() {
     };
 
     let published = signed();
-    a.node.keep_commit(rid, job(1), first, &path).unwrap();
+    keep(&a, rid, job(1), first, &path).unwrap();
     assert_eq!((signed(), kept(job(1))), (published, Some(first.to_string())));
 
     let second = commit_more(&path, "three");
-    a.node.keep_commit(rid, job(2), second, &path).unwrap();
+    keep(&a, rid, job(2), second, &path).unwrap();
     let announced = signed();
     assert_ne!(announced, published);
-    a.node.keep_commit(rid, job(3), second, &path).unwrap();
+    keep(&a, rid, job(3), second, &path).unwrap();
     assert_eq!((signed(), kept(job(3))), (announced, Some(second.to_string())));
 
     a.node.drop_commits(rid, &[job(1), job(2)]).unwrap();
@@ -156,7 +161,7 @@ fn an_identity_of_its_own_is_used() {
     git(&path, &["remote", "add", "rad", &format!("rad://{}", rid.canonical())]);
     let found = a.node.publish_private(&path, "own", head, &BTreeSet::new()).unwrap();
     assert_eq!((found.rid, found.publication, found.audience), (rid, Publication::Own, Audience::Members));
-    a.node.keep_commit(rid, job(1), head, &path).unwrap();
+    keep(&a, rid, job(1), head, &path).unwrap();
     assert!(has_commit(&a.node.home(), rid, head).unwrap());
 
     git(&path, &["remote", "set-url", "rad", "rad://z3gqcJUoA1n9HaHKufZs5FCSGazv5"]);
@@ -173,10 +178,12 @@ fn what_is_missing_is_told_apart() {
     let nowhere: CommitId = "1234567890123456789012345678901234567890".parse().unwrap();
     let error = |result: Result<(), SourceError>| result.unwrap_err();
 
-    let missing = error(a.node.keep_commit(ledger, job(1), nowhere, &path));
+    let missing = error(a.node.bring_commit(ledger, nowhere, &path));
     assert!(matches!(missing, SourceError::NoCommit { .. }), "{missing}");
-    let missing = error(a.node.keep_commit(ledger, job(1), head, &a.path("absent")));
+    let missing = error(a.node.bring_commit(ledger, head, &a.path("absent")));
     assert!(matches!(missing, SourceError::NotGit(..)), "{missing}");
+    let missing = error(a.node.keep_commit(ledger, job(1), head));
+    assert!(matches!(missing, SourceError::NoCommit { .. }), "{missing}");
     let rid: RepoId = "rad:z3gqcJUoA1n9HaHKufZs5FCSGazv5".parse().unwrap();
     let missing = error(export_tree(&b.node.home(), rid, head, &b.path("tree")));
     assert!(matches!(missing, SourceError::NotHere(_)), "{missing}");
@@ -192,11 +199,11 @@ fn what_is_missing_is_told_apart() {
     assert!(refused.hint().unwrap().contains("allow"));
 
     git(a.directory.path(), &["clone", "-q", "--depth", "1", &format!("file://{}", path.display()), "shallow"]);
-    let shallow = error(a.node.keep_commit(ledger, job(1), head, &a.path("shallow")));
+    let shallow = error(a.node.bring_commit(ledger, head, &a.path("shallow")));
     assert!(matches!(shallow, SourceError::Shallow(_)), "{shallow}");
     fs::create_dir(b.path("full")).unwrap();
     fs::write(b.path("full/file"), "mine").unwrap();
-    a.node.keep_commit(ledger, job(1), head, &path).unwrap();
+    keep(&a, ledger, job(1), head, &path).unwrap();
     let full = error(export_tree(&a.node.home(), ledger, head, &b.path("full")));
     assert!(matches!(full, SourceError::NotEmpty(_)), "{full}");
     assert_eq!(fs::read_to_string(b.path("full/file")).unwrap(), "mine");
