@@ -8,6 +8,7 @@
 mod life;
 mod power;
 mod source;
+mod synced;
 
 use std::sync::Mutex;
 use std::thread;

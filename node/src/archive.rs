@@ -19,7 +19,7 @@ use cobs::job::state::Status;
 
 use crate::clock::unix_now;
 use crate::node::Node;
-use crate::store::UnixMs;
+use crate::store::{StoreError, UnixMs};
 
 /// Live references of this node in one ledger above which settled jobs leave before their time, oldest first.
 pub const LIVE_MANY: usize = 300;
@@ -71,14 +71,22 @@ async fn crowded(node: &Node, changes: &mut Receiver<JobId>) {
 
 /// Moves what is due, a batch at a time. Blocks.
 fn look(node: &Arc<Node>) {
+    let unreported = unreported(node);
+    let mut stay = unreported.clone();
+    let mut is_known = true;
     for ledger in node.ledgers() {
-        let due = match due(node, ledger) {
-            Ok(due) => due,
+        let live = match live(node, ledger) {
+            Ok(live) => live,
             Err(reason) => {
                 tracing::debug!(%ledger, reason, "not looked for jobs to archive");
+                is_known = false;
                 continue;
             }
         };
+        let settled =
+            live.iter().filter(|job| !unreported.contains(job)).filter_map(|job| settled(node, *job)).collect();
+        let due = choose(settled, live.len(), unix_now(), node.config.archive_after_ms);
+        stay.extend(live);
         for jobs in due.chunks(ARCHIVE_JOBS_MAX).take(BATCHES_MAX) {
             match node.writer.write(Draft::Archive { ledger, jobs: jobs.to_vec() }) {
                 Ok(Written::Archived { jobs, .. }) => {
@@ -93,14 +101,26 @@ fn look(node: &Arc<Node>) {
             }
         }
     }
+    // what was archived just now is let go of at the next look
+    if is_known && let Err(error) = forget_claims(node, &stay) {
+        tracing::debug!(%error, "notes of archived jobs not let go yet");
+    }
 }
 
-fn due(node: &Node, ledger: RepoId) -> Result<Vec<JobId>, String> {
+/// Forgets what was promised about runs of jobs that are settled and live no more. Blocks.
+fn forget_claims(node: &Node, stay: &BTreeSet<JobId>) -> Result<(), StoreError> {
+    let mut gone = node.state.claimed_jobs()?;
+    gone.retain(|job| !stay.contains(job) && settled(node, *job).is_some());
+    if !gone.is_empty() {
+        node.state.forget_claims(&gone)?;
+        tracing::debug!(jobs = gone.len(), "notes of archived jobs let go");
+    }
+    Ok(())
+}
+
+fn live(node: &Node, ledger: RepoId) -> Result<BTreeSet<JobId>, String> {
     let open = OpenLedger::open(&node.home(), ledger).map_err(|error| error.to_string())?;
-    let live = open.live_jobs(&node.id).map_err(|error| error.to_string())?;
-    let unreported = unreported(node);
-    let settled = live.iter().filter(|job| !unreported.contains(job)).filter_map(|job| settled(node, *job)).collect();
-    Ok(choose(settled, live.len(), unix_now(), node.config.archive_after_ms))
+    open.live_jobs(&node.id).map_err(|error| error.to_string())
 }
 
 fn settled(node: &Node, job: JobId) -> Option<Settled> {

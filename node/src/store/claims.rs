@@ -2,6 +2,7 @@
 //! before it is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use cobs::id::{JobId, Token};
 use redb::{ReadableTable, TableDefinition};
@@ -21,6 +22,8 @@ pub(super) const NEVER_CONFIRM: TableDefinition<ClaimKey, ()> = TableDefinition:
 
 /// A leased term that this node as arbiter may have confirmed.
 pub(super) const CONFIRMED: TableDefinition<ClaimKey, ()> = TableDefinition::new("confirmed-v1");
+
+const NOTES: [Note; 2] = [Note::NeverConfirm, Note::Confirmed];
 
 /// What came of recording a start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +64,35 @@ impl State {
         })
     }
 
+    /// Jobs that anything is kept of here.
+    pub fn claimed_jobs(&self) -> Result<BTreeSet<JobId>, StoreError> {
+        self.read(|txn| {
+            let mut jobs = BTreeSet::new();
+            for entry in txn.open_table(STARTS)?.iter()? {
+                jobs.insert(claim(entry?.0.value()).0);
+            }
+            for note in NOTES {
+                for entry in txn.open_table(table(note))?.iter()? {
+                    jobs.insert(claim(entry?.0.value()).0);
+                }
+            }
+            Ok(jobs)
+        })
+    }
+
+    /// Forgets what was kept of jobs that are over. A power cut may bring it back.
+    pub fn forget_claims(&self, jobs: &BTreeSet<JobId>) -> Result<(), StoreError> {
+        self.write_soon(|txn| {
+            for job in jobs {
+                txn.open_table(STARTS)?.retain_in(of(*job), |_, _| false)?;
+                for note in NOTES {
+                    txn.open_table(table(note))?.retain_in(of(*job), |_, ()| false)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Notes something about `token`, on disk when this returns: before another term is granted, or this one confirmed.
     pub fn note(&self, job: JobId, token: Token, note: Note) -> Result<(), StoreError> {
         fault::pass("note.asked");
@@ -74,12 +106,10 @@ impl State {
 
     /// What is noted about the tokens of one job.
     pub fn notes_of(&self, job: JobId) -> Result<BTreeSet<(Note, Token)>, StoreError> {
-        let first = key(job, Token::new(0, 0));
-        let last = key(job, Token::new(u32::MAX, u32::MAX));
         self.read(|txn| {
             let mut notes = BTreeSet::new();
-            for note in [Note::NeverConfirm, Note::Confirmed] {
-                for entry in txn.open_table(table(note))?.range(first..=last)? {
+            for note in NOTES {
+                for entry in txn.open_table(table(note))?.range(of(job))? {
                     notes.insert((note, claim(entry?.0.value()).1));
                 }
             }
@@ -93,6 +123,11 @@ fn table(note: Note) -> TableDefinition<'static, ClaimKey, ()> {
         Note::NeverConfirm => NEVER_CONFIRM,
         Note::Confirmed => CONFIRMED,
     }
+}
+
+/// All keys of a job.
+fn of(job: JobId) -> RangeInclusive<ClaimKey> {
+    key(job, Token::new(0, 0))..=key(job, Token::new(u32::MAX, u32::MAX))
 }
 
 fn key(job: JobId, token: Token) -> ClaimKey {

@@ -197,6 +197,10 @@ fn a_token_of_a_run_starts_once_also_when_raced() {
         state.note(job(4), token, Note::Confirmed).unwrap();
         let notes = BTreeSet::from([(Note::NeverConfirm, token), (Note::Confirmed, Token::new(0, 2))]);
         assert_eq!(state.notes_of(job(3)).unwrap(), notes);
+        assert_eq!(state.claimed_jobs().unwrap(), [1, 2, 3, 4].map(job).into());
+        state.forget_claims(&[job(1), job(3)].into()).unwrap();
+        assert_eq!(state.claimed_jobs().unwrap(), [2, 4].map(job).into());
+        assert_eq!((state.starts().unwrap().len(), state.notes_of(job(3)).unwrap()), (1, BTreeSet::new()));
     });
 }
 
