@@ -26,6 +26,7 @@ for word in "$@"; do
         need spin spin
         need gcc gcc libc6-dev
         need ip iproute2
+        need strace strace
         compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
         ;;
     vm)

@@ -16,7 +16,7 @@ const LEASE: Duration = Duration::from_secs(5);
 /// The arbiter's wait for a lease, a fifth more and a second, twice, and what a busy machine adds.
 const SETTLED: Duration = Duration::from_secs(40);
 /// The words of a job that ran to its end.
-const WORDS: &str = "one\ntwo\n";
+pub const WORDS: &str = "one\ntwo\n";
 
 /// Who is killed while a process stands at the point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -40,16 +40,28 @@ impl Disk {
 
     /// Cuts the power while all programs on the disk stand still: `kill` ends them, and what is then mounted is what a
     /// machine would find. `kept` chooses the files that the kernel had happened to write though nobody had asked.
-    pub fn cut(&self, mut kept: impl FnMut() -> bool, kill: impl FnOnce()) {
+    pub fn cut(&self, kept: impl FnMut() -> bool, kill: impl FnOnce()) {
+        let found = self.found("found", kept);
+        kill();
+        self.holds(&found);
+    }
+
+    /// What a machine would find if it lost its power now, as a file beside the disk. All programs on it stand still; for
+    /// `kept` see [`Disk::cut`].
+    pub fn found(&self, name: &str, mut kept: impl FnMut() -> bool) -> PathBuf {
         sync_some(&self.mount, &mut kept);
-        let found = self.image.with_extension("found");
+        let found = self.image.with_extension(name);
         let copy = ["--sparse=always", "--no-target-directory"];
         assert!(run(Command::new("cp").args(copy).arg(&self.image).arg(&found)), "the image cannot be copied");
-        kill();
+        found
+    }
+
+    /// Mounts what was found instead; the programs on the disk have been killed.
+    pub fn holds(&self, found: &Path) {
         wait::until("the disk is no longer used", wait::LIMIT, || {
             run(Command::new("umount").arg(&self.mount)).then_some(())
         });
-        fs::rename(&found, &self.image).expect("both are in the home");
+        fs::rename(found, &self.image).expect("both are in the home");
         assert!(self.mounted(), "what the power cut left cannot be mounted");
     }
 
