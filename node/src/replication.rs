@@ -68,7 +68,7 @@ impl Default for ReplicationOptions {
 pub struct Replication {
     shared: Arc<Shared>,
     /// Beats while any handle is left.
-    _pulse: Arc<Pulse>,
+    pulse: Arc<Pulse>,
 }
 
 /// How long an announcement that is not urgent waits for others, in milliseconds.
@@ -210,7 +210,7 @@ impl Replication {
         });
         shared.launch(&mut lock(&shared.running))?;
         let pulse = Arc::new(Pulse::start(shared.clone(), options.heartbeat));
-        Ok((Self { shared, _pulse: pulse }, receiver))
+        Ok((Self { shared, pulse }, receiver))
     }
 
     /// Whether a node runs in `home` that a start attaches to.

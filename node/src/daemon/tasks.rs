@@ -125,6 +125,7 @@ async fn link_events(node: Arc<Node>) {
             Ok(LinkEvent::Connected { node: peer }) => link_up(&node, peer).await,
             Ok(LinkEvent::Disconnected { node: peer, parting }) => {
                 tracing::info!(%peer, ?parting, "link down");
+                node.replication.doubt();
                 let teller = Arc::clone(&node);
                 tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerDown { node: peer })).await.ok();
                 let away = Away { since: clock::unix_now(), reason: parting.to_string() };

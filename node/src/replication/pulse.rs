@@ -19,28 +19,37 @@ use super::{Shared, lock};
 /// How soon a write of `rad` or `git push` is seen: one small file is read per watched repository.
 const SIGNED_REFS_POLL_MS: u64 = 250;
 
+/// Beats in a row that show every dead connection: the first is answered that nobody is there, and the next one fails.
+const BEATS_IN_DOUBT: u32 = 3;
+
 /// The beating thread; it ends with this value.
 pub(super) struct Pulse {
-    /// Dropped to end the thread.
-    stop: Option<mpsc::SyncSender<()>>,
+    /// Says that a peer may have gone. Dropped to end the thread.
+    doubt: Option<mpsc::SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Pulse {
     pub(super) fn start(shared: Arc<Shared>, heartbeat: Duration) -> Self {
-        let (stop, stopped) = mpsc::sync_channel(0);
+        let (doubt, doubts) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("radicle-pulse".to_owned())
-            .spawn(move || beat(&shared, heartbeat, &stopped))
+            .spawn(move || beat(&shared, heartbeat, &doubts))
             .inspect_err(|error| tracing::error!(%error, "cannot start the pulse: restarted peers are noticed late"))
             .ok();
-        Self { stop: Some(stop), thread }
+        Self { doubt: Some(doubt), thread }
+    }
+
+    /// Beats at once.
+    pub(super) fn doubt(&self) {
+        // one that waits already is as good
+        self.doubt.as_ref().map(|doubt| doubt.try_send(()));
     }
 }
 
 impl Drop for Pulse {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.doubt.take());
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
@@ -50,16 +59,23 @@ impl Drop for Pulse {
     }
 }
 
-fn beat(shared: &Shared, heartbeat: Duration, stopped: &mpsc::Receiver<()>) {
+fn beat(shared: &Shared, heartbeat: Duration, doubts: &mpsc::Receiver<()>) {
     let mut seen: BTreeMap<RepoId, Oid> = BTreeMap::new();
     let mut last_beat = Instant::now();
-    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(SIGNED_REFS_POLL_MS)) {
+    let mut in_doubt = 0;
+    loop {
+        match doubts.recv_timeout(Duration::from_millis(SIGNED_REFS_POLL_MS)) {
+            Ok(()) => in_doubt = BEATS_IN_DOUBT,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
         let watched = lock(&shared.watched).clone();
         seen.retain(|rid, _| watched.contains(rid));
         for rid in &watched {
             look(shared, *rid, &mut seen);
         }
-        if last_beat.elapsed() >= heartbeat {
+        if in_doubt > 0 || last_beat.elapsed() >= heartbeat {
+            in_doubt = in_doubt.saturating_sub(1);
             last_beat = Instant::now();
             announce_all(shared, &watched, &seen);
         }

@@ -18,6 +18,12 @@ impl Replication {
             .collect()
     }
 
+    /// A peer may have gone: the node learns of a dead session now, and not by the next heartbeats, so that the peer finds
+    /// no trace of itself when it comes back. Radicle would turn it away, and it would wait longer each time to dial again.
+    pub fn doubt(&self) {
+        self.pulse.doubt();
+    }
+
     /// As [`Replication::connect_to`], for a `host:port`; nothing is done for a peer that is connected already.
     ///
     /// # Errors

@@ -62,6 +62,13 @@ impl Peer {
         Self { node, id, directory, events, clock }
     }
 
+    /// Ends the node and starts it in the same home.
+    pub(super) fn begin_again(&mut self, options: ReplicationOptions) {
+        self.node.stop().unwrap();
+        let home = self.node.home();
+        (self.node, self.events) = Replication::start(home, options).unwrap();
+    }
+
     /// The first event that `pick` takes; the ones before it are gone.
     pub(super) fn wait<T>(&mut self, what: &str, mut pick: impl FnMut(&ReplicationEvent) -> Option<T>) -> T {
         let events = &mut self.events;

@@ -142,3 +142,24 @@ fn a_restarted_peer_is_noticed_soon() {
         assert!(started.elapsed() < Duration::from_secs(10), "dialled {dialled}: {:?}", started.elapsed());
     }
 }
+
+/// A peer that its survivor has doubted comes back with its first dial; without that a connection that is dead stands in
+/// its way, and Radicle dials a second time after four seconds.
+#[test]
+fn a_doubted_peer_comes_back_at_once() {
+    let (mut a, mut b, rid) = pair();
+    let never = ReplicationOptions { heartbeat: Duration::from_secs(3_600), ..options() };
+    a.begin_again(never);
+    a.wait_connected(b.id);
+    b.dial(&a);
+    a.node.watch(rid);
+    b.node.stop().unwrap();
+    a.node.doubt();
+    a.wait("the loss", |event| {
+        matches!(event, ReplicationEvent::PeerDisconnected { peer, .. } if *peer == b.id).then_some(())
+    });
+    let started = Instant::now();
+    b.begin_again(options());
+    b.wait_connected(a.id);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
