@@ -61,8 +61,7 @@ pub async fn measure(bin: &Path, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<(
     let filter = slowest.filter.trim_start_matches('&').split('=').next().unwrap_or_default();
     let name = format!("{PAGE} of {JOBS} jobs by the slowest filter, by {filter}, over all pages it takes");
     add(Row::median(Area::Api, &name, &slowest.all).target(Target::AtMost(10.0)));
-    let name =
-        format!("its first page, for which at most {} jobs are looked at", node::store::view::list::SCAN_ROWS_MAX);
+    let name = format!("its first page, for which it is looked at most {} times", node::store::view::list::LOOKS_MAX);
     add(Row::median(Area::Api, &name, &slowest.first));
     Ok(())
 }

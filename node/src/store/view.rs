@@ -5,6 +5,7 @@
 //! A damaged file, or one of another version, stays until a new one beside it is whole. What a job is, is the caller's: rows here are what listing needs.
 
 mod counts;
+mod index;
 pub mod list;
 mod open;
 
@@ -17,15 +18,17 @@ use cobs::digest::Digest;
 use cobs::id::{JobId, NodeId, Oid, RepoId};
 use cobs::job::outcome::Outcome;
 use cobs::job::state::Status;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 
+use self::counts::COUNTS;
+use self::index::INDEX;
 pub use self::open::Opened;
 use self::open::Rebuilding;
 use super::handle::Handle;
 use super::{StoreError, UnixMs, file};
 
 /// Format of the file; another one is rebuilt.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// Commits after which the view writes itself to disk.
 pub const COMMITS_PER_SYNC: u32 = 256;
 /// Most jobs that a prefix is looked up to.
@@ -37,15 +40,9 @@ const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("view-numbers-v
 const JOBS: TableDefinition<[u8; 20], JobValue> = TableDefinition::new("view-jobs-v1");
 /// Job to the JSON of its summary.
 const SUMMARIES: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("view-summaries-v1");
-/// Ledger, age (so that the newest is first) and job to what a list filters by.
-const BY_AGE: TableDefinition<AgeKey, FilterValue> = TableDefinition::new("view-by-age-v1");
 /// Ledger and object to the tips at which it was read.
 const TIPS: TableDefinition<([u8; 20], [u8; 20]), [u8; 32]> = TableDefinition::new("view-tips-v1");
 
-/// Ledger, inverted creation time, job.
-type AgeKey = ([u8; 20], u64, [u8; 20]);
-/// Status, outcome (0 for none), author, queue.
-type FilterValue = (u8, u8, [u8; 32], &'static str);
 /// Ledger, created, updated, status, outcome, author, queue, JSON.
 type JobValue = ([u8; 20], u64, u64, u8, u8, [u8; 32], &'static str, &'static [u8]);
 
@@ -173,18 +170,7 @@ impl View {
     pub fn job(&self, id: JobId) -> Result<Option<StoredJob>, StoreError> {
         self.handle.read(|txn| {
             let Some(value) = txn.open_table(JOBS)?.get(job_bytes(id))? else { return Ok(None) };
-            let (ledger, created, updated, status, outcome, author, queue, full) = value.value();
-            let row = JobRow {
-                id,
-                ledger: ledger_id(ledger),
-                created: UnixMs(created),
-                updated: UnixMs(updated),
-                status: code_status(status)?,
-                outcome: code_outcome(outcome)?,
-                queue: queue.to_owned(),
-                author: NodeId::from(author),
-            };
-            Ok(Some(StoredJob { row, full: full.to_vec() }))
+            Ok(Some(StoredJob { row: row_of(id, value.value())?, full: value.value().7.to_vec() }))
         })
     }
 
@@ -233,7 +219,8 @@ fn put(txn: &WriteTransaction, record: &JobRecord) -> Result<(), StoreError> {
         (ledger, row.created.0, row.updated.0, status, outcome, author, row.queue.as_str(), record.full.as_slice()),
     )?;
     txn.open_table(SUMMARIES)?.insert(id, record.summary.as_slice())?;
-    txn.open_table(BY_AGE)?.insert((ledger, !row.created.0, id), (status, outcome, author, row.queue.as_str()))?;
+    index::change(&mut txn.open_table(INDEX)?, row, true)?;
+    counts::change(&mut txn.open_table(COUNTS)?, row, true)?;
     txn.open_table(TIPS)?.insert((ledger, id), record.tips.0)?;
     Ok(())
 }
@@ -242,15 +229,27 @@ fn put(txn: &WriteTransaction, record: &JobRecord) -> Result<(), StoreError> {
 fn remove(txn: &WriteTransaction, object: JobId) -> Result<(), StoreError> {
     let id = job_bytes(object);
     let mut jobs = txn.open_table(JOBS)?;
-    let age = jobs.get(id)?.map(|value| {
-        let (ledger, created, ..) = value.value();
-        (ledger, !created, id)
-    });
-    let Some(age) = age else { return Ok(()) };
-    jobs.remove(id)?;
+    let before = match jobs.remove(id)? {
+        Some(value) => row_of(object, value.value())?,
+        None => return Ok(()),
+    };
     txn.open_table(SUMMARIES)?.remove(id)?;
-    txn.open_table(BY_AGE)?.remove(age)?;
-    Ok(())
+    index::change(&mut txn.open_table(INDEX)?, &before, false)?;
+    counts::change(&mut txn.open_table(COUNTS)?, &before, false)
+}
+
+fn row_of(id: JobId, value: <JobValue as redb::Value>::SelfType<'_>) -> Result<JobRow, StoreError> {
+    let (ledger, created, updated, status, outcome, author, queue, _) = value;
+    Ok(JobRow {
+        id,
+        ledger: ledger_id(ledger),
+        created: UnixMs(created),
+        updated: UnixMs(updated),
+        status: code_status(status)?,
+        outcome: code_outcome(outcome)?,
+        queue: queue.to_owned(),
+        author: NodeId::from(author),
+    })
 }
 
 fn create_tables(database: &Database) -> Result<(), StoreError> {
@@ -258,7 +257,8 @@ fn create_tables(database: &Database) -> Result<(), StoreError> {
     txn.open_table(NUMBERS)?.insert("format", FORMAT)?;
     txn.open_table(JOBS)?;
     txn.open_table(SUMMARIES)?;
-    txn.open_table(BY_AGE)?;
+    txn.open_table(INDEX)?;
+    txn.open_table(COUNTS)?;
     txn.open_table(TIPS)?;
     Ok(txn.commit()?)
 }

@@ -6,7 +6,7 @@ use cobs::job::outcome::Outcome;
 use cobs::job::state::Status;
 
 use super::super::UnixMs;
-use super::super::view::list::{Cursor, Page, Query};
+use super::super::view::list::{Cursor, LOOKS_MAX, Page, Query};
 use super::super::view::{Change, JobRecord, JobRow, View};
 use super::{digest, job, ledger, node};
 
@@ -89,6 +89,41 @@ fn filters_keep_what_matches_all_of_them() {
     expect(Query { author: Some(node(1)), ..every.clone() }, &|n| n % 2 == 1);
     let both = BTreeSet::from([Status::Settled, Status::Queued]);
     expect(Query { status: both, queue: Some("gpu".into()), author: Some(node(0)), ..every }, &|n| n % 10 == 0);
+}
+
+/// Two values that no job has both of, in turn: every job has to be looked at, on as many pages as it takes.
+#[test]
+fn what_is_hard_to_find_is_found_on_a_later_page() {
+    let count = 2 * LOOKS_MAX as u64;
+    let view = View::in_memory();
+    let odd = |n: u64| {
+        let row =
+            JobRow { author: node((n % 2) as u8), queue: ["even", "odd"][(n % 2) as usize].into(), ..record(n).row };
+        JobRecord { row: JobRow { created: UnixMs(n), ..row }, ..record(n) }
+    };
+    let mut changes: Vec<_> = (1..count).map(|n| Change::Put(Box::new(odd(n)))).collect();
+    let oldest = odd(0);
+    changes.push(Change::Put(Box::new(JobRecord { row: JobRow { queue: "odd".into(), ..oldest.row }, ..oldest })));
+    view.apply(&changes).unwrap();
+    let query = Query { author: Some(node(0)), queue: Some("odd".into()), ..Query::newest(ledger(1), 10) };
+    let first = view.list(&query).unwrap();
+    assert_eq!((first.count, first.next.is_some()), (0, true));
+    assert_eq!(all(&view, query), [0]);
+}
+
+#[test]
+fn jobs_are_counted_where_they_stand() {
+    let view = filled(120);
+    assert_eq!(view.counts(ledger(1)).unwrap(), [(Status::Queued, 80), (Status::Settled, 40)].into());
+    assert_eq!(view.unfinished(ledger(1)).unwrap(), (0..120).filter(|n| n % 3 != 0).map(job).collect());
+    let mut settled = record(1);
+    settled.row.status = Status::Settled;
+    let gone = Change::Remove { ledger: ledger(1), object: job(0) };
+    view.apply(&[Change::Put(Box::new(settled)), gone]).unwrap();
+    assert_eq!(view.counts(ledger(1)).unwrap(), [(Status::Queued, 79), (Status::Settled, 40)].into());
+    // its outcome is not known yet
+    assert!(view.unfinished(ledger(1)).unwrap().contains(&job(1)));
+    assert_eq!(view.counts(ledger(2)).unwrap(), [].into());
 }
 
 #[test]

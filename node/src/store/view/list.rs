@@ -8,13 +8,14 @@ use cobs::id::{JobId, NodeId, RepoId};
 use cobs::job::outcome::Outcome;
 use cobs::job::state::Status;
 
-use super::{BY_AGE, SUMMARIES, View, job_bytes, job_id, ledger_bytes, outcome_code, status_code};
+use super::index::{Found, INDEX, Place, Search, Value};
+use super::{SUMMARIES, View, job_bytes, job_id, ledger_bytes, outcome_code, status_code};
 use crate::store::{StoreError, UnixMs};
+
+pub use super::index::LOOKS_MAX;
 
 /// Most jobs on a page.
 pub const PAGE_MAX: usize = 1_000;
-/// Most rows looked at for one page; a rarer match is found on a later page.
-pub const SCAN_ROWS_MAX: usize = 20_000;
 
 /// What is asked for. Empty sets and nothing filter nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +55,7 @@ pub struct Page {
     pub json: Vec<u8>,
     /// How many it holds.
     pub count: usize,
-    /// Where to go on; none at the end. A page that ends early for [`SCAN_ROWS_MAX`] has one too.
+    /// Where to go on; none at the end. A page that ends early for [`LOOKS_MAX`] has one too.
     pub next: Option<Cursor>,
 }
 
@@ -90,41 +91,58 @@ impl FromStr for Cursor {
     }
 }
 
+impl Cursor {
+    fn place(self) -> Place {
+        Place(!self.created.0, job_bytes(self.job))
+    }
+
+    fn at(Place(age, job): Place) -> Self {
+        Self { created: UnixMs(!age), job: job_id(job) }
+    }
+}
+
+impl Query {
+    /// The keys of what is asked for, a set for each filter.
+    fn sets(&self) -> Vec<Vec<Vec<u8>>> {
+        let ledger = ledger_bytes(self.ledger);
+        let status = self.status.iter().map(|status| Value::Status(status_code(*status)));
+        let outcome = self.outcome.iter().map(|outcome| Value::Outcome(outcome_code(Some(*outcome))));
+        let queue = self.queue.iter().map(|queue| Value::Queue(queue));
+        let author = self.author.iter().map(|author| Value::Author(author.into_inner()));
+        let sets: [Vec<Value<'_>>; 4] = [status.collect(), outcome.collect(), queue.collect(), author.collect()];
+        let mut sets: Vec<_> = sets.into_iter().filter(|set| !set.is_empty()).collect();
+        if sets.is_empty() {
+            sets.push(vec![Value::Any]);
+        }
+        sets.into_iter().map(|set| set.into_iter().map(|value| value.key(ledger)).collect()).collect()
+    }
+}
+
 impl View {
     /// A page of jobs, newest first.
     pub fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        let ledger = ledger_bytes(query.ledger);
         let limit = query.limit.clamp(1, PAGE_MAX);
-        let status: BTreeSet<u8> = query.status.iter().copied().map(status_code).collect();
-        let outcome: BTreeSet<u8> = query.outcome.iter().copied().map(|outcome| outcome_code(Some(outcome))).collect();
-        let author = query.author.map(NodeId::into_inner);
-        let from = query.after.map_or((ledger, 0, [0; 20]), |at| (ledger, !at.created.0, job_bytes(at.job)));
         self.handle.read(|txn| {
             let summaries = txn.open_table(SUMMARIES)?;
-            let by_age = txn.open_table(BY_AGE)?;
+            let mut search = Search::new(txn.open_table(INDEX)?, query.sets());
             let mut page = Page { json: vec![b'['], count: 0, next: None };
-            let mut last = None;
-            for (scanned, entry) in by_age.range(from..=(ledger, u64::MAX, [0xff; 20]))?.enumerate() {
-                let (key, value) = entry?;
-                let (_, age, id) = key.value();
-                let here = Cursor { created: UnixMs(!age), job: job_id(id) };
-                if query.after == Some(here) {
-                    continue;
-                }
-                if page.count == limit || scanned >= SCAN_ROWS_MAX {
+            let mut last = query.after;
+            let mut from = query.after.map_or(Some(Place::FIRST), |after| after.place().next());
+            while let Some(at) = from {
+                let place = match search.from(at)? {
+                    Found::At(place) => place,
+                    Found::Nothing => break,
+                    Found::NotBefore(place) => {
+                        page.next = Some(Cursor::at(place.before()));
+                        break;
+                    }
+                };
+                if page.count == limit {
                     page.next = last;
                     break;
                 }
-                last = Some(here);
-                let (its_status, its_outcome, its_author, its_queue) = value.value();
-                let matches = (status.is_empty() || status.contains(&its_status))
-                    && (outcome.is_empty() || outcome.contains(&its_outcome))
-                    && author.is_none_or(|author| author == its_author)
-                    && query.queue.as_deref().is_none_or(|queue| queue == its_queue);
-                if !matches {
-                    continue;
-                }
-                let Some(summary) = summaries.get(id)? else { continue };
+                (last, from) = (Some(Cursor::at(place)), place.next());
+                let Some(summary) = summaries.get(place.1)? else { continue };
                 if page.count > 0 {
                     page.json.push(b',');
                 }
