@@ -165,6 +165,38 @@ fn nothing_starts_without_the_direct_link() {
     }
 }
 
+/// A confirmation that comes when the lease it gives is over, since that counts from the asking, is worth nothing: the job
+/// starts by a later one, once.
+#[test]
+fn a_late_confirmation_starts_nothing() {
+    let witness = Witness::new();
+    let settings = [witness.setting(), LEASES[ANN]];
+    let ann = Node::start_with("ann", &settings);
+    let bob = Node::join("bob", &settings, &ann, "submit,run");
+    let late = || {
+        let page = bob.ask("GET", "/metrics", &[], b"").expect("it answers").body;
+        let page = String::from_utf8(page).expect("it is text");
+        let count = page.lines().find_map(|line| line.strip_prefix("rhizome_confirmations_late_total "));
+        count.map_or(0, |count| count.parse::<u64>().expect("a number"))
+    };
+    assert_eq!(late(), 0);
+    let job = witness.job("late", "true");
+    // it has noted that it confirms, and says so only when the one that asked stands still
+    fault::arm(&ann.home, "note.written");
+    // what it confirmed so it may take for a run that was lost
+    let submit = ["--on", "bob", "--attempts", "2"];
+    let id = ann.submit(&[&submit, &job.each_ref().map(String::as_str)[..]].concat());
+    fault::reached(&ann.home, "note.written");
+    bob.daemon().signal(Signal::STOP);
+    fault::go_on(&ann.home);
+    let lease = Duration::from_millis(LEASES[ANN].1.parse().unwrap());
+    assert_eq!(wait::poll(lease, || (witness.of("late").began > 0).then_some(())), None);
+    bob.daemon().signal(Signal::CONT);
+    assert_eq!(ann.until(&id, "the job is settled", HEALED, |job| job["status"] == "settled")["outcome"], "succeeded");
+    assert!(late() > 0, "the confirmation was not late");
+    assert_eq!(witness.of("late"), Told { began: 1, second: 0 });
+}
+
 /// Without replication a run lives on by the direct link, beyond several leases, also when it has ended; nothing of it is
 /// lost while its report is on the way.
 #[test]

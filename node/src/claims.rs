@@ -102,6 +102,7 @@ impl ClaimsThread {
                     tracing::error!(event = what, "the claim machine failed at an event; it goes on with the next");
                 }
             }
+            metrics::counter!("rhizome_confirmations_late_total").absolute(lock(&self.machine).late_confirmations());
         }
     }
 }

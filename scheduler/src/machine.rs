@@ -67,6 +67,8 @@ pub struct Machine {
     /// Jobs settled here, the newest with the highest number.
     settled: BTreeMap<JobId, u64>,
     settled_order: BTreeMap<u64, JobId>,
+    /// Confirmations that were worth nothing any more.
+    late: u64,
 }
 
 impl Machine {
@@ -89,6 +91,7 @@ impl Machine {
             heard: BTreeMap::new(),
             settled: BTreeMap::new(),
             settled_order: BTreeMap::new(),
+            late: 0,
         }
     }
 
@@ -154,6 +157,11 @@ impl Machine {
     /// Runs that this node holds a grant for and has not reported, waiting ones included.
     pub fn slots_used(&self) -> u32 {
         self.agenda.slots_used()
+    }
+
+    /// Confirmations that came when the lease they gave was over, since it counts from the asking.
+    pub fn late_confirmations(&self) -> u64 {
+        self.late
     }
 
     /// Why a job stands where it stands, for people; none for a job the machine has let go.

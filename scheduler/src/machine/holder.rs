@@ -243,6 +243,7 @@ impl Machine {
             Answer::Confirmed { lease_ms } => {
                 let from = if mutation::is_on(Mutation::LeaseFromTheAnswer) { now } else { sent };
                 let until = from + Millis(lease_ms).min(holding.lease);
+                self.late += u64::from(until <= now);
                 let newer = holding.confirmed_until.is_none_or(|before| until > before);
                 if newer && until > now {
                     holding.confirmed_until = Some(until);
