@@ -33,6 +33,8 @@ fn the_arbiters_machine_loses_its_power() {
         "create.announced",
         "key.submitted",
         "key.finished",
+        "note.asked",
+        "note.written",
         "settle.stored",
         "settle.signed",
         "settle.synced",
