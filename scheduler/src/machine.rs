@@ -204,19 +204,19 @@ impl Machine {
         }
     }
 
-    /// Touches the waiting jobs that this node decides about.
+    /// Touches the jobs that this node decides about; also one that was granted or has failed may wait for somebody to run it.
     fn touch_arbitrated(&mut self) {
         for entry in self.entries.values() {
-            if entry.job.status() == Status::Queued && entry.job.arbiter().1 == self.node {
+            if entry.job.status() != Status::Settled && entry.job.arbiter().1 == self.node {
                 self.agenda.touch(entry.rank());
             }
         }
     }
 
-    /// Touches those of the jobs that this node may be able to run and does not yet.
+    /// Touches those of the jobs that this node may be able to run and does not yet; as its arbiter also again.
     fn touch_open(&mut self, concerned: impl Fn(&Entry) -> bool) {
         for entry in self.entries.values() {
-            let open = matches!(entry.job.status(), Status::Queued | Status::Granted);
+            let open = entry.job.status() != Status::Settled;
             if open && concerned(entry) && entry.job.create.workers.contains(&self.node) {
                 self.agenda.touch(entry.rank());
             }

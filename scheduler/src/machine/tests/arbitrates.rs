@@ -205,6 +205,20 @@ fn a_worker_that_may_not_run_our_jobs_any_more_is_not_granted() {
 }
 
 #[test]
+fn a_failed_job_goes_on_once_a_worker_may_run_it_again() {
+    let mut desk = Desk::new(1, 1);
+    let mut root = content(1, &[2], None);
+    root.spec.attempts = 2;
+    desk.submit(1, 1, root);
+    assert_eq!(grants(&desk.write(node(2), job_id(1), bid(900))), [(node(2), GrantKind::Leased)]);
+    desk.event(Event::Workers(BTreeSet::new()));
+    desk.write(node(2), job_id(1), done(FIRST, RunOutcome::Exited { code: 1 }));
+    assert!(grants(&desk.pass(60_000)).is_empty());
+    let effects = desk.event(Event::Workers(BTreeSet::from([node(2)])));
+    assert_eq!(grants(&effects), [(node(2), GrantKind::Leased)]);
+}
+
+#[test]
 fn a_job_that_does_not_start_in_time_expires() {
     for granted in [None, leased(2)] {
         let mut desk = Desk::new(1, 1);
