@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -95,15 +95,12 @@ fn life(node: &Node, witness: &Witness, submit: &[&str], seed: u64) -> Option<Ve
             });
             told.lock().unwrap().settled = Some(job);
         });
-        let (mut seen, mut last) = (0, Instant::now());
-        while !life.is_finished() || last.elapsed() < QUIET {
-            let now = syncs(&log);
-            if now == seen && last.elapsed() < QUIET {
-                thread::sleep(Duration::from_millis(1));
-                continue;
-            }
-            let others = || node.home.processes().into_iter().filter(|pid| *pid != tracer.id());
-            if now > seen {
+        let others = || node.home.processes().into_iter().filter(|pid| *pid != tracer.id());
+        let mut seen = 0;
+        loop {
+            let found = wait::poll(QUIET, || Some(syncs(&log)).filter(|now| *now > seen));
+            if let Some(now) = found {
+                seen = now;
                 // told by now, so before the disk is as it is copied
                 let mut told = told.lock().unwrap().clone();
                 others().for_each(|pid| fault::signal(pid, Signal::STOP));
@@ -111,8 +108,9 @@ fn life(node: &Node, witness: &Witness, submit: &[&str], seed: u64) -> Option<Ve
                 let disk =
                     node.disk.as_ref().expect("it has one").found(&format!("{}", moments.len()), || random.kept());
                 moments.push(Moment { disk, told });
+            } else if life.is_finished() {
+                break;
             }
-            (seen, last) = (now, Instant::now());
             others().for_each(|pid| fault::signal(pid, Signal::CONT));
         }
         life.join().expect("the job comes to its end");

@@ -61,6 +61,8 @@ impl World {
                 }
                 let most = if self.random.percent(30) { 2_000 } else { 40 };
                 let delay = self.random.between(1, most);
+                // tried until it is written
+                let delay = delay + self.nodes[&id].full_until.saturating_sub(self.now);
                 self.after(delay, Occur::Noted { node: id, life, job, token, note });
             }
             Effect::Send { to, message } => {
@@ -100,7 +102,7 @@ impl World {
         assert!(node.asking.insert((job, kind)), "{kind:?} of {job:?} is asked for twice");
         self.check_action(id, job, kind, &action);
         let delay = if self.random.percent(5) { self.random.between(100, 900) } else { self.random.between(1, 30) };
-        if self.random.percent(self.faults.sign_fails) {
+        if self.random.percent(self.faults.sign_fails) || self.nodes[&id].full_until > self.now {
             self.after(delay, Occur::Event { node: id, life, event: Event::NotSigned { job, kind } });
             self.nodes.get_mut(&id).expect("a node").asking.remove(&(job, kind));
             return;
@@ -137,15 +139,23 @@ impl World {
 
     fn start(&mut self, id: NodeId, life: u32, run: RunId, deadline: Option<Millis>) {
         self.check_start(id, run, deadline);
+        let now = self.now;
         let node = self.nodes.get_mut(&id).expect("a node");
-        let again = !node.started.insert(run);
-        assert!(!again || !mutation::is_on(Mutation::ForgetsStarts), "{run} starts twice");
-        if again {
-            self.count("started before");
-            let event = Event::Ended { run, report: report(RunOutcome::Lost) };
+        let refused = if node.full_until > now {
+            Some((RunOutcome::CouldNotStart, "start not noted"))
+        } else if !node.started.insert(run) {
+            assert!(!mutation::is_on(Mutation::ForgetsStarts), "{run} starts twice");
+            Some((RunOutcome::Lost, "started before"))
+        } else {
+            node.unknown.contains(&run.job).then_some((RunOutcome::Lost, "perhaps started before"))
+        };
+        if let Some((outcome, why)) = refused {
+            self.count(why);
+            let event = Event::Ended { run, report: report(outcome) };
             self.after(0, Occur::Event { node: id, life, event });
             return;
         }
+        assert!(node.began.insert(run), "{run} starts twice");
         node.live.insert(run, Live { deadline, stopping: false });
         self.count(if run.token.term.0 == 0 { "start by rank" } else { "start" });
         self.check_exclusive(run.job);
@@ -231,7 +241,8 @@ impl World {
         let node = self.nodes.get_mut(&id).expect("a node");
         node.told.insert(job, state.status());
         let notes = node.notes.get(&job).cloned().unwrap_or_default();
-        let (life, seen) = (node.life, JobSeen { job: state, created_ms: 0, origin, notes, unknown: false, shown });
+        let unknown = node.unknown.contains(&job);
+        let (life, seen) = (node.life, JobSeen { job: state, created_ms: 0, origin, notes, unknown, shown });
         self.dispatch(id, life, Event::Job(Box::new(seen)));
     }
 
@@ -277,12 +288,8 @@ impl World {
         let life = node.life;
         node.machine = Some(Machine::new(id, node.member.settings, life));
         let slots = node.member.slots;
-        let admitted: BTreeSet<NodeId> = self.nodes.keys().copied().collect();
         self.dispatch(id, life, Event::Capacity(Box::new(capacity(id, slots))));
-        self.dispatch(id, life, Event::Arbitrates(admitted.clone()));
-        let others = admitted.iter().copied().filter(|node| *node != id).collect();
-        self.dispatch(id, life, Event::Workers(others));
-        self.dispatch(id, life, Event::Admitted(admitted));
+        self.tell_trusted(id);
         self.tell_runs(id, life);
         for job in self.jobs() {
             self.tell_job_of(id, job, Origin::Start);
@@ -291,6 +298,17 @@ impl World {
             self.greet(id, peer);
         }
         self.catch_up(id);
+    }
+
+    /// Tells the machine whom it does something for, and who may do something for it.
+    pub fn tell_trusted(&mut self, id: NodeId) {
+        let node = &self.nodes[&id];
+        let life = node.life;
+        let trusted: BTreeSet<NodeId> = self.nodes.keys().copied().filter(|of| !node.distrusts.contains(of)).collect();
+        let others = trusted.iter().copied().filter(|of| *of != id).collect();
+        self.dispatch(id, life, Event::Arbitrates(trusted.clone()));
+        self.dispatch(id, life, Event::Workers(others));
+        self.dispatch(id, life, Event::Admitted(trusted));
     }
 
     fn tell_runs(&mut self, id: NodeId, life: u32) {

@@ -80,6 +80,31 @@ impl World {
         node.offset = offset;
     }
 
+    /// A machine whose disk was lost goes on with a copy of its home, and takes back from its peers what it had written:
+    /// it does not know any more what it started, noted or ran.
+    pub fn lose_state(&mut self, id: NodeId) {
+        if self.nodes[&id].gone {
+            return;
+        }
+        self.power_loss(id);
+        self.count("state lost");
+        let jobs = self.jobs();
+        let node = self.nodes.get_mut(&id).expect("a node");
+        node.unknown.extend(jobs);
+        node.notes.clear();
+        node.started.clear();
+        node.reports.clear();
+    }
+
+    pub fn trust(&mut self, id: NodeId, of: NodeId, does: bool) {
+        let node = self.nodes.get_mut(&id).expect("a node");
+        let changed = if does { node.distrusts.remove(&of) } else { node.distrusts.insert(of) };
+        if changed {
+            self.count(if does { "trusted again" } else { "trusted no more" });
+            self.tell_trusted(id);
+        }
+    }
+
     pub fn leave(&mut self, id: NodeId) {
         self.power_loss(id);
         self.nodes.get_mut(&id).expect("a node").gone = true;
@@ -181,7 +206,7 @@ impl World {
             let truth = self.truth(job)?;
             let ((token, granted), (_, arbiter)) = (truth.holder()?, truth.arbiter());
             let own = granted.kind == GrantKind::Held && granted.node == arbiter && self.is_up(arbiter);
-            let begun = self.nodes[&arbiter].started.iter().any(|run| run.job == job && run.token == token);
+            let begun = self.nodes[&arbiter].began.iter().any(|run| run.job == job && run.token == token);
             (own && !begun && truth.settled.is_none()).then_some((job, arbiter))
         });
         if let Some((job, arbiter)) = unbegun {

@@ -65,6 +65,24 @@ pub enum Occur {
     PowerLoss {
         node: NodeId,
     },
+    /// The machine loses its disk, and goes on with a copy that knows the operations and nothing else.
+    LoseState {
+        node: NodeId,
+    },
+    /// The disk is full for so long: nothing can be signed, noted or started.
+    Full {
+        node: NodeId,
+        lasts: u64,
+    },
+    /// A node does nothing for another any more, and lets it do nothing: it takes back what it granted.
+    Distrust {
+        node: NodeId,
+        of: NodeId,
+    },
+    Trust {
+        node: NodeId,
+        of: NodeId,
+    },
     /// The supervisor of some run dies, and its run with it.
     SupervisorDies,
     /// The arbiter of some run that is alive dies, and a delegate who may not know of that run's grant replaces it.

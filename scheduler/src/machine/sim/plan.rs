@@ -149,6 +149,19 @@ impl Plan {
             self.add(random.between(100, 50_000), Occur::SupervisorDies);
             self.add(random.between(100, 40_000), Occur::Usurp);
         }
+        for _ in 0..random.between(0, 2) {
+            let (node, of, at) = (any(random), any(random), random.between(100, HEALED - 1));
+            if random.percent(30) {
+                self.add(at, Occur::LoseState { node });
+            }
+            if random.percent(50) {
+                self.add(random.between(100, 40_000), Occur::Full { node, lasts: random.between(500, 20_000) });
+            }
+            if random.percent(50) && node != of {
+                self.add(at, Occur::Distrust { node, of });
+                self.add(at + random.between(500, 40_000), Occur::Trust { node, of });
+            }
+        }
         for _ in 0..random.between(0, 6) {
             let (from, to) = (any(random), any(random));
             let (at, lasts) = (random.between(100, HEALED - 1), random.between(100, 40_000));

@@ -40,7 +40,8 @@ impl World {
         let own = |token: &&Token| token.epoch == job.arbiter().0;
         let confirmed = |token: &Token| notes.is_some_and(|notes| notes.contains(&(Note::Confirmed, *token)));
         let mut silent = job.grants.keys().filter(|token| !job.dones.contains_key(token) && !noted(token));
-        let standing = silent.clone().filter(own).find(|token| !confirmed(token));
+        let lost = self.nodes[&id].unknown.contains(&job.id);
+        let standing = silent.clone().filter(own).find(|token| !confirmed(token) && !lost);
         assert_eq!(standing, None, "grants above a term that it neither gave up nor forbade");
         let open = silent.next().is_some();
         let newest = job.holder().filter(|(token, _)| !job.dones.contains_key(token) && !noted(token));
@@ -112,7 +113,7 @@ impl World {
         assert!(running < node.member.slots as usize, "more runs than slots");
         let given_back =
             |run: &RunId| job.dones.get(&run.token).is_some_and(|report| report.outcome == RunOutcome::Released);
-        let runs: BTreeSet<RunId> = self.nodes.values().flat_map(|node| node.started.iter().copied()).collect();
+        let runs: BTreeSet<RunId> = self.nodes.values().flat_map(|node| node.began.iter().copied()).collect();
         // what left with its node, or was granted above a takeover's `last`, nobody can count
         let counts = |other: &RunId| other.job == run.job && *other != run && job.grants.contains_key(&other.token);
         let spent = runs.iter().filter(|other| counts(other));

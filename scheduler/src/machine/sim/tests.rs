@@ -51,6 +51,9 @@ fn no_seed_breaks_a_promise() {
         "archive then return",
         "start by rank",
         "hand-over shown",
+        "state lost",
+        "disk full",
+        "trusted no more",
     ] {
         let count = sum.counts.get(what).copied().unwrap_or(0);
         assert!(count * 20_000 >= 500 * seeds, "{what} happened {count} times in {seeds} runs");

@@ -45,6 +45,14 @@ pub struct Node {
     pub archived: BTreeSet<JobId>,
     pub notes: BTreeMap<JobId, BTreeSet<(Note, Token)>>,
     pub started: BTreeSet<RunId>,
+    /// All that it ever started, whether it still knows or not.
+    pub began: BTreeSet<RunId>,
+    /// Jobs from before it lost its state.
+    pub unknown: BTreeSet<JobId>,
+    /// True time until which its disk is full.
+    pub full_until: u64,
+    /// For whom it does nothing.
+    pub distrusts: BTreeSet<NodeId>,
     pub reports: BTreeMap<RunId, RunReport>,
     pub live: BTreeMap<RunId, Live>,
     pub asking: BTreeSet<(JobId, Asked)>,
@@ -98,6 +106,10 @@ impl Node {
             archived: BTreeSet::new(),
             notes: BTreeMap::new(),
             started: BTreeSet::new(),
+            began: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            full_until: 0,
+            distrusts: BTreeSet::new(),
             reports: BTreeMap::new(),
             live: BTreeMap::new(),
             asking: BTreeSet::new(),
@@ -161,6 +173,9 @@ impl World {
         }
         for id in self.ids() {
             self.catch_up(id);
+            for of in self.ids() {
+                self.trust(id, of, true);
+            }
         }
         self.end_what_hangs();
         self.run_until(REPLACED);
@@ -219,6 +234,14 @@ impl World {
             Occur::RunEnds { node, run, report } => self.run_ends(node, run, report),
             Occur::Crash { node } => self.crash(node),
             Occur::PowerLoss { node } => self.power_loss(node),
+            Occur::LoseState { node } => self.lose_state(node),
+            Occur::Full { node, lasts } => {
+                self.count("disk full");
+                let until = (self.now + lasts).min(HEALED);
+                self.nodes.get_mut(&node).expect("a node").full_until = until;
+            }
+            Occur::Distrust { node, of } => self.trust(node, of, false),
+            Occur::Trust { node, of } => self.trust(node, of, true),
             Occur::Sever => self.sever(),
             Occur::SupervisorDies => self.supervisor_dies(),
             Occur::Usurp => self.usurp(),
