@@ -184,8 +184,21 @@ impl Node {
             if let Err(error) = self.state.put_peer(&node, &peer) {
                 tracing::error!(%error, "cannot write a peer");
             }
+            if peer.standing == Standing::Approved {
+                self.expect(node, &peer);
+            }
         }
         self.peers_changed();
+    }
+
+    /// Has Radicle dial a peer from its next start on: whoever has started anew dials at once, and the other, for which it
+    /// was away, a while later.
+    fn expect(&self, peer: NodeId, known: &Peer) {
+        for address in &known.radicle_addresses {
+            if let Err(error) = self.replication.expect_peer(peer, address) {
+                tracing::warn!(%peer, address, %error, "radicle peer not expected");
+            }
+        }
     }
 
     /// Announces a repository, or leaves it to the node's next start.
@@ -207,11 +220,7 @@ impl Node {
             {
                 tracing::warn!(%peer, %error, "limits not raised for the peer");
             }
-            for address in &known.radicle_addresses {
-                if let Err(error) = self.replication.expect_peer(peer, address) {
-                    tracing::warn!(%peer, address, %error, "radicle peer not expected");
-                }
-            }
+            self.expect(peer, &known);
         }
         for ledger in self.ledgers() {
             self.announce(ledger);
