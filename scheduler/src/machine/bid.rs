@@ -86,21 +86,21 @@ impl Machine {
         let (epoch, arbiter) = job.arbiter();
         let lost = job.result().is_none_or(|(_, report)| report.outcome == RunOutcome::Lost);
         let open = job.status() != Status::Settled && lost && job.cancels.is_empty();
-        // what nobody confirms, or was given back, holds nothing up
-        let free = entry.holding.as_ref().is_none_or(|holding| match &holding.stage {
-            Stage::Waiting => holding.is_unconfirmed() && holding.kind == GrantKind::Leased,
-            Stage::Running { .. } => false,
+        // what nobody confirms any more, or was given back, holds nothing up
+        let free_at = entry.holding.as_ref().map_or(Some(Millis(0)), |holding| match &holding.stage {
+            Stage::Waiting if holding.kind == GrantKind::Leased => Some(holding.confirmed_until.unwrap_or_default()),
+            Stage::Waiting | Stage::Running { .. } => None,
             Stage::Finished { report } => {
                 let without = [RunOutcome::Released, RunOutcome::Lost].contains(&report.outcome);
-                without && entry.is_reported(holding.run)
+                (without && entry.is_reported(holding.run)).then_some(Millis(0))
             }
-        });
+        })?;
         let tried = job.self_started.contains_key(&(epoch, self.node));
         let decided = entry.shown || arbiter == self.node;
-        if job.create.mode != Mode::Idempotent || !open || !free || tried || decided {
+        if job.create.mode != Mode::Idempotent || !open || tried || decided {
             return None;
         }
-        self.away_at(entry)
+        self.away_at(entry).map(|at| at.max(free_at))
     }
 
     /// When the job's arbiter counts as away for this node's rank.

@@ -21,7 +21,7 @@ impl Entry {
             Status::Settled => "it is settled".into(),
             Status::Provisional => format!("waits for its arbiter {arbiter} to settle the result"),
             Status::Granted => match (&self.holding, self.job.holder()) {
-                (Some(holding), _) => holding.waits_for(),
+                (Some(holding), _) => holding.waits_for(now),
                 (None, Some((token, granted))) if arbiter == me && self.is_doubtful() => format!(
                     "granted to {} as {token} before this node began to decide about it; waits until a run of it is \
                      surely over, or for that node to be heard again",
@@ -101,13 +101,15 @@ impl Entry {
 }
 
 impl Holding {
-    fn waits_for(&self) -> String {
+    fn waits_for(&self, now: Millis) -> String {
         match &self.stage {
             Stage::Running { stopping: None } => "runs here".into(),
             Stage::Running { stopping: Some(_) } => "is being stopped here".into(),
             Stage::Finished { .. } => "ended here; its report is on its way".into(),
             Stage::Waiting if !self.prepared => "waits here for its source and inputs".into(),
-            Stage::Waiting if self.kind == GrantKind::Leased && self.confirmed_until.is_none() => {
+            Stage::Waiting
+                if self.kind == GrantKind::Leased && self.confirmed_until.is_none_or(|until| until <= now) =>
+            {
                 "waits here for its arbiter's confirmation".into()
             }
             Stage::Waiting => "waits here for a free slot".into(),

@@ -197,10 +197,8 @@ impl World {
     pub fn check_idempotent(&self) {
         for id in self.staying() {
             let node = &self.nodes[&id];
-            let busy = |machine: &Machine| machine.slots_used() >= node.member.slots;
-            if node.machine.as_ref().is_none_or(busy) {
-                continue;
-            }
+            let has_room = |machine: &&Machine| machine.slots_used() < node.member.slots;
+            let Some(machine) = node.machine.as_ref().filter(has_room) else { continue };
             for job in self.jobs() {
                 let Some(job) = self.evaluate(id, job).filter(|job| job.create.mode == Mode::Idempotent) else {
                     continue;
@@ -210,7 +208,8 @@ impl World {
                 let gone = self.nodes.get(&arbiter).is_some_and(|node| node.gone);
                 let tried = job.self_started.contains_key(&(epoch, id));
                 let result = job.result().is_some_and(|(_, report)| report.outcome != RunOutcome::Lost);
-                assert!(!open || !gone || tried || result, "P3: {} has no result on {id}", job.id);
+                let why = machine.waits_for(job.id, node.clock(self.now));
+                assert!(!open || !gone || tried || result, "P3: {} has no result on {id}: {why:?}", job.id);
             }
         }
     }

@@ -265,6 +265,21 @@ fn an_idempotent_job_starts_by_rank_when_its_arbiter_is_away() {
     assert_eq!(renewal(&desk.pass(30_000), 1).map(|(_, phase)| phase), Some(Phase::Finished));
 }
 
+/// What was confirmed while its node had no room, and its arbiter left before there was some, is started by rank.
+#[test]
+fn a_confirmation_that_is_over_keeps_nobody_from_starting_by_rank() {
+    let mut desk = Desk::new(2, 1);
+    let mut root = content(1, &[2], leased(2));
+    root.mode = Mode::Idempotent;
+    let (number, _) = renewal(&desk.submit(1, 1, root), 1).unwrap();
+    assert!(desk.answer(1, number, FIRST, CONFIRMED).is_empty(), "not prepared yet");
+    let by_rank = desk.run(Token::new(0, 0));
+    let wait = Settings::default().hold_off.0;
+    assert!(LEASE < wait);
+    assert!(!desk.pass(wait - 1).contains(&Effect::Prepare { run: by_rank }));
+    assert!(desk.pass(1).contains(&Effect::Prepare { run: by_rank }));
+}
+
 #[test]
 fn an_arbiter_that_was_away_waits_for_what_started_by_rank() {
     let mut desk = Desk::new(1, 1);
