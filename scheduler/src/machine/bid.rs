@@ -90,9 +90,10 @@ impl Machine {
         let free_at = entry.holding.as_ref().map_or(Some(Millis(0)), |holding| match &holding.stage {
             Stage::Waiting if holding.kind == GrantKind::Leased => Some(holding.confirmed_until.unwrap_or_default()),
             Stage::Waiting | Stage::Running { .. } => None,
-            Stage::Finished { report } => {
-                let without = [RunOutcome::Released, RunOutcome::Lost].contains(&report.outcome);
-                (without && entry.is_reported(holding.run)).then_some(Millis(0))
+            // what the job holds counts: a runner may have said another end since
+            Stage::Finished { .. } => {
+                let report = job.dones.get(&holding.run.token)?;
+                [RunOutcome::Released, RunOutcome::Lost].contains(&report.outcome).then_some(Millis(0))
             }
         })?;
         let tried = job.self_started.contains_key(&(epoch, self.node));
