@@ -251,13 +251,12 @@ impl World {
     /// Whether a job can only be run, or by its policy only be tried again, by nodes that will not come back.
     fn waits_for_the_gone(&self, job: &Job) -> bool {
         let gone = |id: &NodeId| self.nodes[id].gone;
-        let last =
-            job.result().map(|(_, report)| report.node).or_else(|| job.holder().map(|(_, granted)| granted.node));
         let left = job.create.workers.iter().filter(|worker| !gone(worker)).count();
         left == 0
             || match job.create.spec.retry.as_ref().map(|retry| retry.place).unwrap_or_default() {
                 RetryPlace::Any => false,
-                RetryPlace::SameNode => last.as_ref().is_some_and(gone),
+                // which of them counts as tried last only its arbiter knows
+                RetryPlace::SameNode => job.grants.values().any(|granted| gone(&granted.node)),
                 RetryPlace::OtherNode => left == 1 && job.create.workers.len() > 1,
             }
     }
