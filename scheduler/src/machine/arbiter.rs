@@ -278,7 +278,9 @@ fn settlement(entry: &Entry, settings: &Settings, now: Millis) -> Option<(Settle
         let may_run = job.status() == Status::Granted && entry.started;
         return (!may_run || seen + settings.cancel_wait <= now).then_some((Settlement::Cancelled, "it is cancelled"));
     }
-    let lost = entry.is_over(settings, now) && entry.held_back(settings, now).is_none();
+    let over = entry.is_over(settings, now) && entry.held_back(settings, now).is_none();
+    // its holder may have given the grant up for a start by rank, and then brings the result
+    let lost = over && !entry.may_run_by_rank(settings, now);
     (lost && (!entry.may_try_again(None, settings, now) || !has_place(entry, settings, now))).then(|| {
         let term = job.holder().map_or(Term(0), |(token, _)| token.term);
         (Settlement::Lost { term }, "its lease passed without a report")

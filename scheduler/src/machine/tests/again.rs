@@ -299,6 +299,24 @@ fn an_arbiter_that_was_away_waits_for_what_started_by_rank() {
     assert!(matches!(desk.settled(1), Some(Settlement::Result { term: Term(0), .. })));
 }
 
+/// A holder that did not hear its arbiter for long runs by rank, and asks no more for its grant.
+#[test]
+fn a_term_is_not_lost_while_its_job_runs_by_rank() {
+    let mut desk = Desk::new(1, 1);
+    let mut root = content(1, &[2], leased(2));
+    root.mode = Mode::Idempotent;
+    desk.submit(1, 1, root);
+    assert_eq!(desk.ask(2, FIRST), CONFIRMED);
+    let (wait, by_rank) = (wait_after(Millis(LEASE)).0, Token::new(0, 0));
+    for _ in 0..5 {
+        assert_eq!(ask_in(&mut desk, by_rank, Phase::Running, 0), [CONFIRMED]);
+        desk.pass(wait - 1);
+        assert_eq!(desk.settled(1), None);
+    }
+    desk.pass(1);
+    assert_eq!(desk.settled(1), Some(Settlement::Lost { term: Term(1) }), "nobody has said anything for too long");
+}
+
 #[test]
 fn nothing_is_granted_after_a_cancel_also_between_two_attempts() {
     let mut desk = Desk::new(1, 1);
