@@ -92,7 +92,7 @@ impl Machine {
             Stage::Waiting | Stage::Running { .. } => None,
             // what the job holds counts: a runner may have said another end since
             Stage::Finished { .. } => {
-                let report = job.dones.get(&holding.run.token)?;
+                let report = entry.report_of(holding.run)?;
                 [RunOutcome::Released, RunOutcome::Lost].contains(&report.outcome).then_some(Millis(0))
             }
         })?;

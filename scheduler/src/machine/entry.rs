@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cobs::id::{JobId, NodeId, RunId, Seq, Term, Token};
 use cobs::job::action::GrantKind;
-use cobs::job::state::{Granted, Job, Status};
+use cobs::job::state::{Granted, Job, Report, Status};
 
 pub(super) use holding::{Holding, Stage};
 
@@ -343,10 +343,15 @@ impl Entry {
 
     /// Whether the report of a run is durable.
     pub fn is_reported(&self, run: RunId) -> bool {
+        self.report_of(run).is_some()
+    }
+
+    /// What the job holds of the end of a run.
+    pub fn report_of(&self, run: RunId) -> Option<&Report> {
         if run.token.term == Term(0) {
-            return self.job.self_started.contains_key(&(run.token.epoch, run.node));
+            return self.job.self_started.get(&(run.token.epoch, run.node));
         }
-        self.job.dones.contains_key(&run.token)
+        self.job.dones.get(&run.token)
     }
 
     /// The arbiter's time for the first start.
