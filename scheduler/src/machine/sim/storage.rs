@@ -93,8 +93,10 @@ impl World {
         }
         node.known.insert(author, upto);
         let jobs: BTreeSet<JobId> = self.logs[&author][before..upto].iter().map(|(job, _)| *job).collect();
+        node.untold.extend(&jobs);
         for job in jobs {
             self.count_returned(to, job);
+            self.nodes.get_mut(&to).expect("a node").untold.remove(&job);
             self.tell_job(to, job);
         }
     }

@@ -58,6 +58,8 @@ pub struct Node {
     pub asking: BTreeSet<(JobId, Asked)>,
     /// Where each job stood when the machine was last told of it; its storage may be ahead.
     pub told: BTreeMap<JobId, Status>,
+    /// Jobs of which its storage knows more, and its machine is told in a moment.
+    pub untold: BTreeSet<JobId>,
     /// True time of the tick that is queued.
     pub wake: Option<u64>,
 }
@@ -114,6 +116,7 @@ impl Node {
             live: BTreeMap::new(),
             asking: BTreeSet::new(),
             told: BTreeMap::new(),
+            untold: BTreeSet::new(),
             wake: None,
         }
     }
