@@ -98,8 +98,21 @@ fn collect(directory: &Path, stop: impl Fn(Duration) -> bool) -> Result<Collecte
     let before = bytes(directory);
     let started = Instant::now();
     let mut command = git::command(directory);
-    // all on disk before the old files go; references stay loose; and one thread, since nobody waits
-    command.args(["-c", "core.fsync=all", "-c", "gc.packRefs=false", "-c", "pack.threads=1", "gc", "--quiet", PRUNE]);
+    // all on disk before the old files go; references stay loose; one thread, since nobody waits; and a wide window, since
+    // each signature lists nearly the same references
+    command.args([
+        "-c",
+        "core.fsync=all",
+        "-c",
+        "gc.packRefs=false",
+        "-c",
+        "pack.threads=1",
+        "-c",
+        "pack.window=50",
+        "gc",
+        "--quiet",
+        PRUNE,
+    ]);
     command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).process_group(0);
     let mut child = command.spawn().map_err(GarbageError::Run)?;
     let group = Pid::from_child(&child);
