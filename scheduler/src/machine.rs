@@ -58,6 +58,8 @@ pub struct Machine {
     orphans: orphan::Orphans,
     /// The jobs here that name an earlier one in `supersedes`, by that one.
     superseders: BTreeMap<JobId, BTreeSet<JobId>>,
+    /// Jobs that are not seen yet, with who must have written them, and were replaced by one that is settled.
+    replaced: BTreeMap<(JobId, NodeId), JobId>,
     /// Jobs passed over for a node that did not ask to confirm, until it is heard again.
     passed_over: BTreeMap<NodeId, BTreeSet<JobId>>,
     /// Nodes whose link is up.
@@ -86,6 +88,7 @@ impl Machine {
             workers: None,
             orphans: orphan::Orphans::new(),
             superseders: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             linked: BTreeSet::new(),
             heard: BTreeMap::new(),
@@ -263,6 +266,7 @@ impl Machine {
         let Some(entry) = self.entries.remove(&id) else { return };
         self.agenda.forget(entry.rank());
         self.renewals.index(id, BTreeSet::new());
+        self.remember_replaced(&entry.job);
         for old in &entry.job.create.spec.supersedes {
             if let Some(new) = self.superseders.get_mut(old) {
                 new.remove(&id);

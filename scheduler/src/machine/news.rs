@@ -2,7 +2,7 @@
 
 use cobs::id::{JobId, NodeId};
 use cobs::job::fold::EPOCHS_MAX;
-use cobs::job::state::Status;
+use cobs::job::state::{Job, Status};
 
 use super::entry::Entry;
 use super::settings::Millis;
@@ -37,9 +37,12 @@ impl Machine {
                 }
                 heard.into_iter().for_each(|node| self.consider(id, node));
             }
-            None if !kept => return,
+            None if !kept => return self.remember_replaced(&job),
             None => {
                 self.entries.insert(id, Entry::new(seen, self.node, now));
+                if let Some(new) = self.replaced.remove(&(id, job.author)) {
+                    self.supersede(id, new, job.author);
+                }
                 for old in &job.create.spec.supersedes {
                     self.superseders.entry(*old).or_default().insert(id);
                 }
@@ -52,6 +55,18 @@ impl Machine {
         }
         self.touch(id);
         self.take_orphans(id, effects);
+    }
+
+    /// What a settled job replaces may arrive after it.
+    pub(super) fn remember_replaced(&mut self, new: &Job) {
+        for old in new.create.spec.supersedes.iter().filter(|old| **old != new.id) {
+            if !self.entries.contains_key(old) && !self.settled.contains_key(old) {
+                self.replaced.insert((*old, new.author), new.id);
+            }
+        }
+        while self.replaced.len() > SETTLED_KEPT_MAX {
+            self.replaced.pop_first();
+        }
     }
 
     fn supersede(&mut self, old: JobId, new: JobId, author: NodeId) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cobs::id::{Term, Token};
-use cobs::job::action::{GrantKind, RootGrant};
+use cobs::id::{Epoch, Seq, Term, Token};
+use cobs::job::action::{Action, GrantKind, RootGrant, Settle};
 use cobs::job::outcome::{RunOutcome, Settlement};
 
 use super::desk::{CONFIRMED, Desk, FIRST, LEASE, bid, cancel, content, done, ended, grants, leased};
@@ -282,6 +282,24 @@ fn a_job_is_superseded_whichever_is_seen_first() {
             desk.submit(1, 2, content(1, &[1], None));
         }
         assert_eq!(desk.settled(1), Some(Settlement::Superseded { by: job_id(2) }));
+    }
+}
+
+/// A node that was away may learn of the new job's end before it learns of the old job.
+#[test]
+fn a_job_is_superseded_by_one_that_is_settled() {
+    for (author, replaced) in [(2, true), (3, false)] {
+        let mut desk = Desk::new(1, 1);
+        let mut new = content(2, &[4], leased(4));
+        new.spec.supersedes = vec![job_id(1)];
+        desk.submit(2, 2, new);
+        let outcome = Settlement::Lost { term: Term(1) };
+        let settle = Settle { job: job_id(2), seq: Seq(0), epoch: Epoch(0), outcome };
+        desk.write(node(2), job_id(2), Action::Settle(settle));
+        assert_eq!(desk.machine.memory(), (0, 0));
+        desk.submit(1, author, content(1, &[1], None));
+        let by = replaced.then_some(Settlement::Superseded { by: job_id(2) });
+        assert_eq!(desk.settled(1), by, "of its own author alone");
     }
 }
 
