@@ -12,7 +12,7 @@ use radicle::node::{Address, Command, ConnectOptions, ConnectResult, FetchResult
 
 use super::attached::Attached;
 use super::control::{Control, ControlError, Done};
-use super::event::Outlet;
+use super::event::{Outlet, ReplicationEvent};
 use super::runtime::{self, Embedded};
 use super::{ReplicationError, command};
 
@@ -43,10 +43,15 @@ impl Running {
         listen: impl FnOnce() -> Result<Vec<SocketAddr>, ReplicationError>,
         events: &Outlet,
     ) -> Result<Self, ReplicationError> {
-        match Attached::find(&home, events)? {
-            Some(attached) => Ok(Self::Attached(attached)),
-            None => Ok(Self::Embedded(Embedded::start(home, listen()?, events.clone())?)),
+        let running = match Attached::find(&home, events)? {
+            Some(attached) => Self::Attached(attached),
+            None => Self::Embedded(Embedded::start(home, listen()?, events.clone())?),
+        };
+        // it may have dialled before its events were listened to
+        for session in running.handle().sessions()?.into_iter().filter(|session| session.state.is_connected()) {
+            events.send(ReplicationEvent::PeerConnected { peer: session.nid });
         }
+        Ok(running)
     }
 
     pub(super) fn handle(&self) -> Handle {
