@@ -49,15 +49,19 @@ pub(super) fn options() -> ReplicationOptions {
 
 impl Peer {
     pub(super) fn start(seed: u8) -> Self {
+        Self::start_with(seed, options())
+    }
+
+    fn start_with(seed: u8, options: ReplicationOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (home, _) =
             NodeHome::open_or_create(&directory.path().join("home"), new_profile(seed), &unlocked()).unwrap();
-        Self::start_in(home, directory)
+        Self::start_in(home, directory, options)
     }
 
-    fn start_in(home: NodeHome, directory: TempDir) -> Self {
+    fn start_in(home: NodeHome, directory: TempDir, options: ReplicationOptions) -> Self {
         let id = home.public_key;
-        let (node, events) = Replication::start(home, options()).unwrap();
+        let (node, events) = Replication::start(home, options).unwrap();
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         Self { node, id, directory, events, clock }
     }
@@ -126,7 +130,12 @@ impl Peer {
 
 /// Two connected peers with a ledger of `a` that admits `b` and that both have.
 pub(super) fn pair() -> (Peer, Peer, RepoId) {
-    let (a, mut b) = (Peer::start(1), Peer::start(2));
+    pair_with(options())
+}
+
+/// As [`pair`], `a` with other options.
+pub(super) fn pair_with(options: ReplicationOptions) -> (Peer, Peer, RepoId) {
+    let (a, mut b) = (Peer::start_with(1, options), Peer::start(2));
     let rid = ledgers::create(&a.node.home(), ledgers::NewLedger { name: "team", description: "" }).unwrap();
     let home = a.node.home();
     let admitted = identity::allow(&home, &repository::open(&home, rid).unwrap(), &BTreeSet::from([b.id])).unwrap();

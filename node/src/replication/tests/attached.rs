@@ -16,7 +16,7 @@ const MOMENT: Duration = Duration::from_millis(5);
 impl Peer {
     /// A second handle on the home of `owner`, whose node runs.
     fn beside(owner: &Self) -> Self {
-        Self::start_in(owner.node.home(), tempfile::tempdir().unwrap())
+        Self::start_in(owner.node.home(), tempfile::tempdir().unwrap(), options())
     }
 }
 
@@ -60,7 +60,7 @@ fn a_node_of_others_is_not_restarted() {
     std::fs::write(&config, serde_json::to_vec(&file).unwrap()).unwrap();
     a.node.restart().unwrap();
     let home = NodeHome::open(a.node.home().home.path(), &unlocked()).unwrap();
-    let mut beside = Peer::start_in(home, tempfile::tempdir().unwrap());
+    let mut beside = Peer::start_in(home, tempfile::tempdir().unwrap(), options());
     assert_eq!(beside.node.mode(), Mode::Attached { is_silent: false, is_outdated: false });
     let mut owner = a;
 

@@ -147,12 +147,11 @@ fn a_restarted_peer_is_noticed_soon() {
 /// its way, and Radicle dials a second time after four seconds.
 #[test]
 fn a_doubted_peer_comes_back_at_once() {
-    let (mut a, mut b, rid) = pair();
     let never = ReplicationOptions { heartbeat: Duration::from_secs(3_600), ..options() };
-    a.begin_again(never);
-    a.wait_connected(b.id);
-    b.dial(&a);
+    let (mut a, mut b, rid) = pair_with(never);
     a.node.watch(rid);
+    // from its next start on it dials as well
+    b.dial(&a);
     b.node.stop().unwrap();
     a.node.doubt();
     a.wait("the loss", |event| {
