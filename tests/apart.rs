@@ -165,6 +165,20 @@ fn nothing_starts_without_the_direct_link() {
     }
 }
 
+/// A job whose author lets it be held starts where the grant arrives, confirmed by nobody, and settles by replication alone.
+#[test]
+fn a_held_run_needs_no_direct_link() {
+    let Some(net) = Net::new("a_held_run_needs_no_direct_link", 3) else { return };
+    let three = Three::start(&net);
+    let cut = net.both_ways(ANN, BOB, Lost::Port(LINK));
+    let id = three.submit_with(&["--held"], "held", "sleep 4; echo ran");
+    let job = three.settled(&id, "succeeded");
+    assert_eq!(job.pointer("/state/grants/0/1/kind"), Some(&json!("held")), "{job:#}");
+    assert_eq!(three.witness.of("held"), Told { began: 1, second: 0 });
+    drop(cut);
+    three.whole();
+}
+
 /// A confirmation that comes when the lease it gives is over, since that counts from the asking, is worth nothing: the job
 /// starts by a later one, once.
 #[test]

@@ -175,6 +175,7 @@ async fn resolve(client: &Client, options: SubmitOptions, command: Vec<String>) 
         on,
         arbiter,
         standby,
+        held_allowed: options.held,
         privacy: if private { Privacy::Private } else { Privacy::Shared },
         priority: options.priority,
         labels: labels.into_iter().collect(),

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use cobs::adapter::writer::{Draft, WriteError};
 use cobs::digest::Digest;
 use cobs::id::{JobId, NodeId, RepoId};
-use cobs::job::action::{ARBITERS_MAX, Action, ActionError, Create, NONCE_DIGITS, RootGrant};
+use cobs::job::action::{ARBITERS_MAX, Action, ActionError, Create, GrantKind, NONCE_DIGITS, RootGrant};
 use cobs::job::spec::{Privacy, Spec, Work};
 use cobs::job::state::Status;
 use scheduler::fault;
@@ -225,6 +225,7 @@ impl Node {
         let allowed = first_grant == FirstGrant::Auto && self.config.scheduler.root_grant != GrantPolicy::Never;
         let grant = choice.grant.filter(|_| allowed && arbiter == self.id).map(|(node, kind)| {
             self.granted_to(&node, &nonce);
+            let kind = if spec.held_allowed { GrantKind::Held } else { kind };
             RootGrant { node, kind, lease_ms: self.config.scheduler.lease_ms }
         });
         let mut arbiters = vec![arbiter];
@@ -262,7 +263,7 @@ fn spec(caller: &Caller, submit: Submit, resolved: Option<&Resolved>) -> Spec {
         requirements: submit.requirements,
         attempts: submit.attempts.unwrap_or(1),
         retry: submit.retry,
-        held_allowed: false,
+        held_allowed: submit.held_allowed,
         start_within_ms: submit.start_within_ms,
         supersedes: submit.supersedes,
         context: None,

@@ -90,6 +90,10 @@ pub struct Submit {
     /// Node ids or aliases: to whom it may hand over, in this order.
     #[serde(default)]
     pub standby: Vec<String>,
+    /// Whether another node than the arbiter may be granted it without a lease: it starts without a confirmation, and only
+    /// its report, a cancel or a takeover ends the term.
+    #[serde(default)]
+    pub held_allowed: bool,
     /// Whether it stays on this node.
     #[serde(default)]
     pub privacy: cobs::job::spec::Privacy,

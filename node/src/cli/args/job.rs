@@ -100,6 +100,10 @@ pub struct SubmitOptions {
     /// A machine that decides after it, when it hands over; may be given again
     #[arg(long, value_name = "NODE")]
     pub standby: Vec<String>,
+    /// Whoever is granted it needs no lease: for a machine that is reached by replication alone. If that machine dies, the
+    /// job waits until it is cancelled or taken over
+    #[arg(long)]
+    pub held: bool,
     /// `exclusive`: never on two machines at once; `idempotent`: may start by itself while the machine that decides is away
     #[arg(long, value_name = "MODE", value_enum, default_value = "exclusive")]
     pub mode: ModeName,
