@@ -19,8 +19,11 @@ use super::{Shared, lock};
 /// How soon a write of `rad` or `git push` is seen: one small file is read per watched repository.
 const SIGNED_REFS_POLL_MS: u64 = 250;
 
-/// Beats in a row that show every dead connection: the first is answered that nobody is there, and the next one fails.
-const BEATS_IN_DOUBT: u32 = 3;
+/// Beats in a row that show every dead connection: one is answered that nobody is there, and the next one fails.
+const BEATS_IN_DOUBT: u32 = 6;
+/// Between the first two of them, doubled from one to the next: a peer that starts again dials within 100 ms, and where it
+/// meets its old session the two wait seconds before they try again.
+const DOUBT_MS: u64 = 20;
 
 /// The beating thread; it ends with this value.
 pub(super) struct Pulse {
@@ -64,7 +67,11 @@ fn beat(shared: &Shared, heartbeat: Duration, doubts: &mpsc::Receiver<()>) {
     let mut last_beat = Instant::now();
     let mut in_doubt = 0;
     loop {
-        match doubts.recv_timeout(Duration::from_millis(SIGNED_REFS_POLL_MS)) {
+        let wait = match in_doubt {
+            0 => SIGNED_REFS_POLL_MS,
+            left => DOUBT_MS << (BEATS_IN_DOUBT - 1 - left),
+        };
+        match doubts.recv_timeout(Duration::from_millis(wait)) {
             Ok(()) => in_doubt = BEATS_IN_DOUBT,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
