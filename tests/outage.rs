@@ -1,6 +1,6 @@
 //! Machines that are off in turn: what was written meanwhile is everywhere in the end.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::pair::same_jobs;
 use crate::support::node::Node;
@@ -34,4 +34,29 @@ fn both_see_the_same_after_each_was_away() {
     let last = bob.submit(&["--on", "ann", "--", "true"]);
     assert_eq!(bob.settled(&last)["outcome"], "succeeded");
     same_jobs(&ann, &bob);
+}
+
+/// Where the direct link is up and neither side's Radicle dials the other, as when each waits or has no address, one asks
+/// the other to.
+#[test]
+fn a_peer_asks_to_be_dialled() {
+    let mut ann = Node::start("ann");
+    let mut bob = Node::join("bob", &[], &ann, "submit,run");
+    ann.until_linked(&bob);
+    ann.down();
+    bob.down();
+    for node in [&ann, &bob] {
+        let file = node.place().join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert!(config["node"]["connect"].is_array(), "{config:#}");
+        config["node"]["connect"] = json!([]);
+        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+    }
+    ann.up();
+    bob.up();
+    ann.until_linked(&bob);
+    let asked = [&ann, &bob].map(|node| node.log().matches("dialled a peer that asked for it").count());
+    assert_eq!(asked.iter().sum::<usize>(), 1, "{asked:?}");
+    let job = ann.submit(&["--on", "bob", "--", "true"]);
+    assert_eq!(ann.settled(&job)["outcome"], "succeeded");
 }

@@ -2,6 +2,7 @@
 //! whose key was proved; what it may have is this node's policy and the job's privacy.
 
 pub mod copies;
+pub mod redial;
 pub mod restored;
 pub mod shown;
 
@@ -84,6 +85,7 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/copies", post(copies::copies))
         .route("/jobs/{id}/log", get(log))
         .route("/jobs/{id}/blobs/{digest}", get(blob))
+        .merge(redial::routes())
         .merge(restored::routes())
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .with_state(Arc::clone(node))

@@ -49,6 +49,7 @@ async fn link_up(node: &Arc<Node>, peer: NodeId) {
     let teller = Arc::clone(node);
     tokio::task::spawn_blocking(move || teller.claims.send(Event::PeerUp { node: peer })).await.ok();
     peering::tell_capacity(node, Some(peer)).await;
+    peering::redial::ask(node, peer).await;
     crate::collect::retry(node, peer);
 }
 
@@ -88,6 +89,8 @@ async fn sweeps(node: Arc<Node>) {
             // what failed at the very moment at which its peer came back
             for session in worker.link().map(crate::link::Link::sessions).into_iter().flatten() {
                 crate::collect::retry(&worker, session.node);
+                let asker = Arc::clone(&worker);
+                worker.runtime.spawn(async move { peering::redial::ask(&asker, session.node).await });
             }
             if keep {
                 runs::keep::sweep(&worker);
@@ -178,6 +181,8 @@ pub async fn replication(node: Arc<Node>, mut events: mpsc::Receiver<Replication
             ReplicationEvent::PeerDisconnected { peer, reason } => {
                 tracing::info!(%peer, reason, "radicle session down");
                 node.whereabouts.left(Way::Radicle, peer, Away { since: clock::unix_now(), reason });
+                let asker = Arc::clone(&node);
+                tokio::spawn(async move { peering::redial::ask(&asker, peer).await });
             }
             ReplicationEvent::Missed => {
                 for ledger in node.ledgers() {

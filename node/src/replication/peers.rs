@@ -198,7 +198,7 @@ impl Replication {
         policies.is_seeding(&rid).map_err(command("read its policies"))
     }
 
-    fn dial(&self, peer: NodeId, address: Address) -> Result<Reach, ReplicationError> {
+    pub(super) fn dial(&self, peer: NodeId, address: Address) -> Result<Reach, ReplicationError> {
         let mut handle = self.shared.handle()?;
         let pending = |reason: String| Ok(Reach::Pending { reason });
         match handle.connect(peer, address, Duration::from_millis(DIAL_TIMEOUT_MS))? {

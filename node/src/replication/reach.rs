@@ -32,6 +32,14 @@ impl Replication {
         self.connect_to(peer, parsed(address)?)
     }
 
+    /// Dials a peer that says where it listens. Nothing is written: its record tells the address to the next start.
+    ///
+    /// # Errors
+    /// When the address is none, or the node cannot dial.
+    pub fn redial_peer(&self, peer: NodeId, address: &str) -> Result<Reach, ReplicationError> {
+        self.dial(peer, parsed(address)?)
+    }
+
     /// Adds a peer that will dial us, by its `host:port`; it is dialled from the node's next start on.
     ///
     /// # Errors
