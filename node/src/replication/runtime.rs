@@ -10,6 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use cobs::adapter::profile::NodeHome;
+use radicle::node::address::Store as _;
+use radicle::node::{Alias, Features, MAX_ALIAS_LENGTH, Timestamp, UserAgent};
 use radicle_node::fingerprint::{Fingerprint, FingerprintVerification};
 use radicle_node::runtime::Runtime;
 use radicle_signals::Signal;
@@ -21,6 +23,9 @@ pub(super) use radicle_node::runtime::handle::{Error as HandleError, Handle};
 
 /// How long the node may take to stop; a worker in the middle of a fetch is what it waits for.
 const STOP_TIMEOUT_MS: u64 = 10_000;
+
+/// Of the node announcement that a peer is known by before its own has come.
+const VERSION: u8 = 1;
 
 /// A runtime that was started.
 pub(super) struct Embedded {
@@ -47,8 +52,10 @@ impl Embedded {
         let (signals, received) = mpsc::sync_channel(1);
         let socket = home.home.socket_default();
         let us = home.public_key;
+        let opened = home.clone();
         let runtime = Runtime::init(home.home, home.config.node, socket, listen, received, home.signer)
             .map_err(|error| ReplicationError::Start(Box::new(error)))?;
+        introduce(&opened);
         let handle = runtime.handle.clone();
         let addresses = runtime.local_addrs.clone();
         let stopping = Arc::new(AtomicBool::new(false));
@@ -106,6 +113,30 @@ fn check_fingerprint(home: &NodeHome) -> Result<(), ReplicationError> {
         }
         Some(_) => Ok(()),
         None => Fingerprint::init(&home.home, &home.signer).map_err(failed),
+    }
+}
+
+/// Lets the node listen to the peers that it dials. Radicle ignores what a node announces that has not introduced itself,
+/// which it does once to each connection: when a power cut took the address book, and the first words of the connection went
+/// with another that was given up, it would hear nothing of that peer until they connect anew.
+fn introduce(home: &NodeHome) {
+    let mut book = match home.home.addresses(home.config.node.database) {
+        Ok(book) => book,
+        Err(error) => return tracing::warn!(%error, "the address book of the radicle node is not opened"),
+    };
+    for peer in home.config.node.connect.iter().map(|dialled| dialled.id) {
+        if matches!(book.get(&peer), Ok(Some(_))) {
+            continue;
+        }
+        // the conversion that Radicle has makes one that is too long to be read again
+        let alias = Alias::new(&peer.to_string()[..MAX_ALIAS_LENGTH]);
+        let agent = UserAgent::default();
+        // what the peer says of itself is newer
+        let first = Timestamp::MIN;
+        let written = book.insert(&peer, VERSION, Features::SEED, &alias, 0, &agent, first, []);
+        if let Err(error) = written {
+            tracing::warn!(%peer, %error, "the peer is not in the address book of the radicle node");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use radicle::node::address::Store as _;
 use radicle::node::{Handle as _, Node};
 
 use super::*;
@@ -69,6 +70,21 @@ fn an_encrypted_home_runs() {
     let address = plain.node.local_addresses()[0].to_string().parse().unwrap();
     assert_eq!(node.connect_to(plain.id, address).unwrap(), Reach::Connected);
     plain.wait_connected(id);
+}
+
+/// After the address book was lost, a peer that we dial is listened to before it has introduced itself.
+#[test]
+fn a_dialled_peer_is_known_without_its_word() {
+    let (a, b) = (Peer::start(1), Peer::start(2));
+    assert_eq!(a.dial(&b), Reach::Connected);
+    a.node.stop().unwrap();
+    b.node.stop().unwrap();
+    let home = a.node.home();
+    std::fs::remove_file(home.home.node().join(radicle::node::NODE_DB_FILE)).unwrap();
+
+    a.node.restart().unwrap();
+    let book = home.home.addresses(home.config.node.database).unwrap();
+    assert!(book.get(&b.id).unwrap().is_some());
 }
 
 /// A peer in `connect` is dialled again by a restarted node; a forgotten one is not.
