@@ -18,6 +18,9 @@ use crate::store::peers::{Peer, Standing};
 
 /// How long the first fetch of a ledger may take.
 const LEDGER_FETCH: Duration = Duration::from_secs(60);
+/// How long a peer may say nothing while what it may not have announced is fetched: until then Radicle fetches the ledger
+/// from no other.
+const UNANNOUNCED_PAUSE: Duration = Duration::from_secs(5);
 /// After a new session, until Radicle has settled which of two connections it keeps.
 const HANDED_OVER: Duration = Duration::from_secs(1);
 /// How long a peer that was invited is expected to dial before it is dialled.
@@ -121,7 +124,7 @@ impl Node {
     pub fn fetch_unannounced(self: &Arc<Self>) {
         for ledger in self.ledgers() {
             for peer in self.replication.connected() {
-                match self.replication.fetch(ledger, peer, LEDGER_FETCH) {
+                match self.replication.fetch(ledger, peer, UNANNOUNCED_PAUSE) {
                     Ok(fetched) if fetched.refs.is_empty() => {}
                     Ok(fetched) => {
                         tracing::info!(%ledger, %peer, refs = fetched.refs.len(), "fetched what was not announced");
