@@ -126,7 +126,7 @@ model_flags=()
 stage install deploy/install.sh "${install_flags[@]}" "${packages[@]}"
 if [ "${CI:-}" = true ] && [ -z "$only" ]; then
     # what an earlier clone has compiled of our own crates is of no use to this one, and would pile up
-    cargo clean --quiet --locked -p rhizome -p rhizome-cobs -p rhizome-scheduler
+    cargo clean --quiet --locked -p rhizome -p rhizome-cobs -p rhizome-scheduler -p rhizome-vault
 fi
 start_rad
 stage format cargo fmt --all --check -- --color never

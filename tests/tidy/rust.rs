@@ -21,6 +21,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("seccompiler", &["scheduler/src/runner"]),
     ("nvml_wrapper", &["scheduler/src/probe"]),
     ("sysinfo", &["scheduler/src/probe"]),
+    ("pulldown_cmark", &["vault/src/parse"]),
+    ("saphyr", &["vault/src/parse"]),
 ];
 
 /// A file says what it is for before anything else.

@@ -27,7 +27,8 @@ pub fn machine_paths(source: &Source) -> Vec<String> {
 
 /// A relative link of a Markdown file leads to a tracked file or to a directory of some.
 pub fn links(source: &Source, tracked: &[String]) -> Vec<String> {
-    if !source.path.ends_with(".md") {
+    // a vault has links of its own kind, some of them wrong on purpose
+    if !source.path.ends_with(".md") || source.path.starts_with("fixtures/") {
         return Vec::new();
     }
     let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));

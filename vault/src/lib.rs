@@ -1,0 +1,9 @@
+//! An Obsidian vault, understood: notes with the byte range of every element, and links resolved as Obsidian does.
+//!
+//! Invariants. A note is never lost to a fault in it: what cannot be read is text, with a warning. A range counts bytes of
+//! the file as it is on disk. Nothing here writes a file, and nothing names a job.
+
+pub mod note;
+pub mod parse;
+pub mod path;
+pub mod source;
