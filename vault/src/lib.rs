@@ -3,6 +3,7 @@
 //! Invariants. A note is never lost to a fault in it: what cannot be read is text, with a warning. A range counts bytes of
 //! the file as it is on disk. Nothing here writes a file, and nothing names a job.
 
+pub mod canvas;
 pub mod links;
 pub mod note;
 pub mod parse;
