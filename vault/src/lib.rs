@@ -7,6 +7,7 @@ pub mod canvas;
 pub mod links;
 pub mod note;
 pub mod parse;
+pub mod patch;
 pub mod path;
 pub mod rename;
 pub mod source;

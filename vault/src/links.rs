@@ -212,7 +212,7 @@ impl Entry {
 }
 
 /// A heading as links name it: Obsidian leaves out the signs that mean something in a link, and joins spaces.
-fn heading_key(text: &str) -> String {
+pub(crate) fn heading_key(text: &str) -> String {
     let plain: String = text.chars().map(|next| if "#|^:%[]\\".contains(next) { ' ' } else { next }).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
     path::key(&words.join(" "))
