@@ -9,5 +9,6 @@ pub mod note;
 pub mod parse;
 pub mod patch;
 pub mod path;
+pub mod query;
 pub mod rename;
 pub mod source;
