@@ -178,6 +178,10 @@ fn block_id(text: &str, run: &Run, start: usize, note: &mut Note) {
         run.block.clone()
     };
     let named = &text[block.clone()];
+    // before the first block there may be empty lines
+    if named.trim().is_empty() {
+        return;
+    }
     let block = block.start + named.len() - named.trim_start().len()..block.start + named.trim_end().len();
     note.block_ids.push(BlockId { id: id.to_owned(), span, block });
 }

@@ -229,6 +229,14 @@ fn holds(text: &str) {
     }
 }
 
+/// What once had a range that is none.
+#[test]
+fn what_failed_once_holds() {
+    for text in ["%%| a | b |\n1. \u{feff}%%c%%", "\n ^id\n```"] {
+        holds(text);
+    }
+}
+
 proptest! {
     /// No text makes it fail, and every byte has its place.
     #[test]
