@@ -4,6 +4,7 @@
 //! the file as it is on disk. Nothing here writes a file, and nothing names a job.
 
 pub mod canvas;
+pub mod chunk;
 pub mod links;
 pub mod note;
 pub mod parse;
