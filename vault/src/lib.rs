@@ -1,10 +1,12 @@
 //! An Obsidian vault, understood: notes with the byte range of every element, and links resolved as Obsidian does.
 //!
 //! Invariants. A note is never lost to a fault in it: what cannot be read is text, with a warning. A range counts bytes of
-//! the file as it is on disk. Nothing here writes a file, and nothing names a job.
+//! the file as it is on disk. What takes a note apart, compares and chooses is pure; only the stores of the index touch a disk
+//! or a network. Nothing names a job.
 
 pub mod canvas;
 pub mod chunk;
+pub mod embed;
 pub mod links;
 pub mod note;
 pub mod parse;
@@ -13,3 +15,4 @@ pub mod path;
 pub mod query;
 pub mod rename;
 pub mod source;
+pub mod vectors;
