@@ -56,7 +56,8 @@ fn a_peer_asks_to_be_dialled() {
     bob.up();
     ann.until_linked(&bob);
     let asked = [&ann, &bob].map(|node| node.log().matches("dialled a peer that asked for it").count());
-    assert_eq!(asked.iter().sum::<usize>(), 1, "{asked:?}");
+    // again where its first word came before the other's Radicle was up, but never both
+    assert_eq!(asked.iter().filter(|times| **times > 0).count(), 1, "{asked:?}");
     let job = ann.submit(&["--on", "bob", "--", "true"]);
     assert_eq!(ann.settled(&job)["outcome"], "succeeded");
 }
