@@ -3,6 +3,7 @@
 //! A passage keeps to a section, and to whole blocks where they fit; one that is too long is cut where a sentence, a line or
 //! a word ends. The same text has the same passages, so that what is known of a passage by its digest is known after a rename.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::note::{BlockKind, Heading, Note, Span};
@@ -13,7 +14,7 @@ pub const PASSAGE_BYTES: usize = 1_200;
 pub const PASSAGE_BYTES_MAX: usize = 2 * PASSAGE_BYTES;
 
 /// A passage of a note.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Passage {
     /// Its bytes, without empty lines around them.
     pub span: Span,
@@ -109,8 +110,13 @@ impl Places<'_> {
 }
 
 fn digest(text: &str) -> String {
+    hexadecimal(&Sha256::digest(text.as_bytes()))
+}
+
+/// Bytes in lower case hexadecimal.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
         // writing to a string does not fail
         write!(hex, "{byte:02x}").ok();
         hex

@@ -6,7 +6,11 @@
 
 pub mod canvas;
 pub mod chunk;
+pub mod documents;
 pub mod embed;
+pub mod fuse;
+pub mod index;
+pub mod ingest;
 pub mod links;
 pub mod note;
 pub mod parse;
@@ -14,5 +18,6 @@ pub mod patch;
 pub mod path;
 pub mod query;
 pub mod rename;
+pub mod search;
 pub mod source;
 pub mod vectors;

@@ -5,11 +5,15 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of the file.
 pub type Span = Range<usize>;
 
 /// A note, taken apart. Lists are in the order of the file.
-#[derive(Clone, PartialEq, Debug, Default)]
+///
+/// What an index keeps of it leaves out what only the text can be asked for: tasks, callouts and marks.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Note {
     /// Where the properties stand, with both lines of dashes; none where there are none.
     pub front_matter: Option<Span>,
@@ -25,12 +29,15 @@ pub struct Note {
     /// Tags in the text; those in the properties are [`Note::property_tags`].
     pub tags: Vec<Tag>,
     /// Tasks.
+    #[serde(skip)]
     pub tasks: Vec<Task>,
     /// Ids that links can lead to.
     pub block_ids: Vec<BlockId>,
     /// Callouts.
+    #[serde(skip)]
     pub callouts: Vec<Callout>,
     /// All else that has a place.
+    #[serde(skip)]
     pub marks: Vec<Mark>,
     /// What is wrong with the note.
     pub warnings: Vec<Warning>,
@@ -65,7 +72,7 @@ impl Note {
 }
 
 /// A property of the note.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Property {
     /// Its name, as written.
     pub name: String,
@@ -76,7 +83,7 @@ pub struct Property {
 }
 
 /// A property by its type, as Obsidian's editor tells them apart.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum PropertyValue {
     /// Nothing.
     Empty,
@@ -108,7 +115,7 @@ impl PropertyValue {
 }
 
 /// A piece of the body.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Block {
     /// What it is.
     pub kind: BlockKind,
@@ -117,7 +124,7 @@ pub struct Block {
 }
 
 /// What a piece of the body is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum BlockKind {
     /// Empty lines before anything else, comments, and definitions that show nothing.
     Other,
@@ -144,7 +151,7 @@ pub enum BlockKind {
 }
 
 /// A heading.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heading {
     /// 1 to 6.
     pub level: u8,
@@ -155,7 +162,7 @@ pub struct Heading {
 }
 
 /// A link or an embed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Link {
     /// How it is written.
     pub style: LinkStyle,
@@ -176,7 +183,7 @@ pub struct Link {
 }
 
 /// How a link is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LinkStyle {
     /// `[[path]]`.
     Wiki,
@@ -193,7 +200,7 @@ pub enum LinkStyle {
 }
 
 /// A place within a note.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Place {
     /// `#heading`, or `#heading#below it`.
     Headings(Vec<String>),
@@ -202,7 +209,7 @@ pub enum Place {
 }
 
 /// A tag in the text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tag {
     /// Without `#`; its levels are parted by `/`.
     pub name: String,
@@ -224,7 +231,7 @@ pub struct Task {
 }
 
 /// `^id` at the end of a block, or below it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BlockId {
     /// Without `^`.
     pub id: String,
@@ -304,7 +311,7 @@ pub enum MarkKind {
 }
 
 /// What is wrong with a note, which is read all the same.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Warning {
     /// Bytes that are not UTF-8, in so many places.
     NotUtf8 {

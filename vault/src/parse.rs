@@ -11,15 +11,12 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use crate::note::{Note, Warning};
+use crate::note::{Block, BlockKind, Note, Warning};
 use crate::source::Source;
 
 /// Takes a note apart. It never fails: what is wrong is text, and a warning.
 pub fn note(source: &Source) -> Note {
-    let mut note = Note::default();
-    if let Some(first) = source.invalid().first() {
-        note.warnings.push(Warning::NotUtf8 { places: source.invalid().len(), first: first.start });
-    }
+    let mut note = begun(source);
     let text = source.text();
     let start = properties::read(text, source.start(), &mut note);
     let comments = comments::find(text, start);
@@ -29,5 +26,31 @@ pub fn note(source: &Source) -> Note {
     note.marks.extend(comments);
     note.marks.sort_by_key(|mark| (mark.span.start, mark.span.end));
     note.links.sort_by_key(|link| (link.span.start, link.span.end));
+    note
+}
+
+/// Text that is no Markdown: paragraphs between empty lines.
+pub fn plain(source: &Source) -> Note {
+    let mut note = begun(source);
+    let text = source.text();
+    let mut at = source.start();
+    while at < text.len() {
+        let rest = &text[at..];
+        // an empty line belongs to what is before it
+        let length = rest.find("\n\n").map_or(rest.len(), |found| {
+            let empty = rest[found..].len() - rest[found..].trim_start_matches('\n').len();
+            found + empty
+        });
+        note.blocks.push(Block { kind: BlockKind::Paragraph, span: at..at + length });
+        at += length;
+    }
+    note
+}
+
+fn begun(source: &Source) -> Note {
+    let mut note = Note::default();
+    if let Some(first) = source.invalid().first() {
+        note.warnings.push(Warning::NotUtf8 { places: source.invalid().len(), first: first.start });
+    }
     note
 }

@@ -37,10 +37,21 @@ pub enum Query {
 /// Text to be found.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    /// What was written, where it is words; an index can be asked for them.
-    pub words: Option<String>,
+    /// How it was written.
+    pub written: Written,
     /// What finds it.
     pub(crate) regex: Regex,
+}
+
+/// How a text was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// A word.
+    Word(String),
+    /// Words in quotes.
+    Phrase(String),
+    /// A regular expression.
+    Regex,
 }
 
 /// A part of a note.

@@ -39,6 +39,11 @@ impl Source {
         &self.text
     }
 
+    /// The text alone.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     /// Where the bytes were not UTF-8, in order.
     pub fn invalid(&self) -> &[Range<usize>] {
         &self.invalid

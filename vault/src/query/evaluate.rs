@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Done, Pattern, PropertyTest, Query, Scope, ValueTest};
-use crate::note::{Note, PropertyValue, Span};
+use crate::note::{Note, Property, PropertyValue, Span};
 use crate::path::{VaultPath, key};
 
 /// A note that is asked.
@@ -65,7 +65,7 @@ fn fits(query: &Query, document: Document<'_>, place: Where<'_>, spans: &mut Vec
         Query::Text(pattern) => text(pattern, document, place, spans),
         Query::In(scope, query) => within(*scope, query, document, place, spans),
         Query::Tag(tag) => tagged(tag, document, place, spans),
-        Query::Property(test) => property(test, document),
+        Query::Property(test) => test.fits(&document.note.properties, document.path),
     };
     if !fit {
         spans.truncate(before);
@@ -170,19 +170,25 @@ fn tagged(tag: &str, document: Document<'_>, place: Where<'_>, spans: &mut Vec<S
     spans.len() > before || (within.is_none() && document.note.property_tags().into_iter().any(is))
 }
 
-fn property(test: &PropertyTest, document: Document<'_>) -> bool {
-    let Some(property) = document.note.properties.iter().find(|property| key(&property.name) == test.name) else {
-        return false;
-    };
-    let value = &property.value;
-    match &test.value {
-        None => true,
-        Some(ValueTest::Null) => matches!(value, PropertyValue::Empty),
-        Some(ValueTest::Less(than)) => compared(value, than, std::cmp::Ordering::Less),
-        Some(ValueTest::Greater(than)) => compared(value, than, std::cmp::Ordering::Greater),
-        Some(ValueTest::Fits(query)) => {
-            let texts = texts(value);
-            texts.iter().any(|text| fits(query, document, Where::Name(text), &mut Vec::new()))
+impl PropertyTest {
+    /// Whether one of the properties is what is asked for; the path is of their note.
+    pub(crate) fn fits(&self, properties: &[Property], path: &VaultPath) -> bool {
+        let Some(property) = properties.iter().find(|property| key(&property.name) == self.name) else {
+            return false;
+        };
+        let value = &property.value;
+        match &self.value {
+            None => true,
+            Some(ValueTest::Null) => matches!(value, PropertyValue::Empty),
+            Some(ValueTest::Less(than)) => compared(value, than, std::cmp::Ordering::Less),
+            Some(ValueTest::Greater(than)) => compared(value, than, std::cmp::Ordering::Greater),
+            Some(ValueTest::Fits(query)) => {
+                // a value is asked like a name: there is no text around it
+                let nothing = Note::default();
+                let document = Document { path, text: "", note: &nothing };
+                let texts = texts(value);
+                texts.iter().any(|text| fits(query, document, Where::Name(text), &mut Vec::new()))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use regex::RegexBuilder;
 
-use super::{Done, Pattern, PropertyTest, Query, Scope, ValueTest};
+use super::{Done, Pattern, PropertyTest, Query, Scope, ValueTest, Written};
 use crate::path::key;
 
 /// Longest query, in bytes.
@@ -191,7 +191,8 @@ impl<'a> Reader<'a> {
             match next {
                 '"' => {
                     self.at += index + 1;
-                    return self.words(&words, at);
+                    let written = Written::Phrase(words.clone());
+                    return self.words(&words, written, at);
                 }
                 '\\' => words.extend(characters.next().map(|(_, escaped)| escaped)),
                 next => words.push(next),
@@ -200,17 +201,17 @@ impl<'a> Reader<'a> {
         Err(QueryError::Open { at, sign: '"' })
     }
 
-    fn words(&self, words: &str, at: usize) -> Result<Pattern, QueryError> {
+    fn words(&self, words: &str, written: Written, at: usize) -> Result<Pattern, QueryError> {
         if words.is_empty() {
             return Err(QueryError::Empty { at });
         }
         // the letters of a phrase, with any spaces between its words
         let parts: Vec<String> = words.split_whitespace().map(regex::escape).collect();
         let pattern = if parts.is_empty() { regex::escape(words) } else { parts.join(r"\s+") };
-        self.pattern(&pattern, Some(words.to_owned()), at)
+        self.pattern(&pattern, written, at)
     }
 
-    fn pattern(&self, pattern: &str, words: Option<String>, at: usize) -> Result<Pattern, QueryError> {
+    fn pattern(&self, pattern: &str, written: Written, at: usize) -> Result<Pattern, QueryError> {
         let regex = RegexBuilder::new(pattern)
             .case_insensitive(!self.match_case)
             .multi_line(true)
@@ -218,7 +219,7 @@ impl<'a> Reader<'a> {
             .dfa_size_limit(REGEX_BYTES_MAX)
             .build();
         match regex {
-            Ok(regex) => Ok(Pattern { words, regex }),
+            Ok(regex) => Ok(Pattern { written, regex }),
             Err(error) => {
                 let why = error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 Err(QueryError::Regex { at, why })
@@ -233,7 +234,7 @@ impl<'a> Reader<'a> {
             if next == '/' && !escaped {
                 let inner = self.rest()[1..index].replace("\\/", "/");
                 self.at += index + 1;
-                return self.pattern(&inner, None, at);
+                return self.pattern(&inner, Written::Regex, at);
             }
             escaped = next == '\\' && !escaped;
         }
@@ -291,7 +292,7 @@ impl<'a> Reader<'a> {
             let sign = self.rest().chars().next().unwrap_or(' ');
             return Err(QueryError::Closed { at, sign });
         }
-        Ok(Query::Text(self.words(word, at)?))
+        Ok(Query::Text(self.words(word, Written::Word(word.to_owned()), at)?))
     }
 
     fn operator(&mut self, name: &str, at: usize) -> Result<Query, QueryError> {

@@ -1,0 +1,202 @@
+//! Documents that are no files: pushed by the API, kept here, and read again by every rebuild of the index.
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use crate::index::record::Privacy;
+use crate::path::{PathError, VaultPath};
+
+/// Name of a document to the document in JSON.
+const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents.1");
+/// Longest text of a document, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 10 << 20;
+/// Most documents.
+pub const DOCUMENTS_MAX: u64 = 1_000_000;
+/// How the names of documents begin, as no path in a vault does.
+pub const NAME_BEGIN: &str = "/pushed/";
+
+/// A document that was pushed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// By which whoever pushes it knows it: relative, with `/`.
+    pub id: VaultPath,
+    /// Markdown.
+    pub text: String,
+    /// Who may see it, whatever it says of itself.
+    #[serde(default = "open")]
+    pub privacy: Privacy,
+}
+
+fn open() -> Privacy {
+    Privacy::Open
+}
+
+impl Document {
+    /// The name by which search knows it.
+    pub fn name(&self) -> String {
+        name(&self.id)
+    }
+}
+
+/// The name by which search knows a pushed document.
+pub fn name(id: &VaultPath) -> String {
+    format!("{NAME_BEGIN}{id}")
+}
+
+/// Why a document is not kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentsError {
+    /// Its name is none.
+    #[error("the id of the document: {0}")]
+    Id(#[from] PathError),
+    /// It is too long.
+    #[error("the document has {0} bytes, {DOCUMENT_BYTES_MAX} are the most")]
+    Long(usize),
+    /// There are too many.
+    #[error("there are {DOCUMENTS_MAX} documents, which is the most; remove some")]
+    Full,
+    /// The store does not read or write.
+    #[error("the document store does not {action}: {source}")]
+    Store {
+        /// What was asked of it.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: redb::Error,
+    },
+}
+
+/// The store of documents.
+#[derive(Debug)]
+pub struct Documents {
+    database: Database,
+}
+
+fn failed<E: Into<redb::Error>>(action: &'static str) -> impl Fn(E) -> DocumentsError {
+    move |source| DocumentsError::Store { action, source: source.into() }
+}
+
+impl Documents {
+    /// Opens the store in a file, or begins it.
+    ///
+    /// # Errors
+    /// When it cannot be opened. It is not derived from anything, so it is not begun anew where it is broken.
+    pub fn open(file: &Path) -> Result<Self, DocumentsError> {
+        let database = Database::create(file).map_err(failed("open"))?;
+        let write = database.begin_write().map_err(failed("open"))?;
+        write.open_table(DOCUMENTS).map_err(failed("open"))?;
+        write.commit().map_err(failed("open"))?;
+        Ok(Self { database })
+    }
+
+    /// Keeps documents, all of them or none; durable when it returns.
+    ///
+    /// # Errors
+    /// When one is too long, there are too many, or the store fails.
+    pub fn put(&self, documents: &[Document]) -> Result<(), DocumentsError> {
+        if let Some(long) = documents.iter().find(|document| document.text.len() > DOCUMENT_BYTES_MAX) {
+            return Err(DocumentsError::Long(long.text.len()));
+        }
+        let write = self.database.begin_write().map_err(failed("write"))?;
+        {
+            let mut table = write.open_table(DOCUMENTS).map_err(failed("write"))?;
+            for document in documents {
+                let json = serde_json::to_vec(document).expect("a document is plain data");
+                table.insert(document.id.as_str(), &*json).map_err(failed("write"))?;
+            }
+            if table.len().map_err(failed("read"))? > DOCUMENTS_MAX {
+                return Err(DocumentsError::Full);
+            }
+        }
+        write.commit().map_err(failed("write"))
+    }
+
+    /// Forgets a document; whether there was one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove(&self, id: &VaultPath) -> Result<bool, DocumentsError> {
+        let write = self.database.begin_write().map_err(failed("write"))?;
+        let was_there = {
+            let mut table = write.open_table(DOCUMENTS).map_err(failed("write"))?;
+            table.remove(id.as_str()).map_err(failed("write"))?.is_some()
+        };
+        write.commit().map_err(failed("write"))?;
+        Ok(was_there)
+    }
+
+    /// A document.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn get(&self, id: &VaultPath) -> Result<Option<Document>, DocumentsError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(DOCUMENTS).map_err(failed("read"))?;
+        let json = table.get(id.as_str()).map_err(failed("read"))?;
+        Ok(json.and_then(|json| decoded(id.as_str(), json.value())))
+    }
+
+    /// The ids of documents after one, at most `limit` of them, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn ids(&self, after: Option<&VaultPath>, limit: usize) -> Result<Vec<VaultPath>, DocumentsError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(DOCUMENTS).map_err(failed("read"))?;
+        let from = after.map_or("", VaultPath::as_str);
+        let mut ids = Vec::new();
+        for entry in table.range(from..).map_err(failed("read"))? {
+            let (id, _) = entry.map_err(failed("read"))?;
+            if ids.len() == limit {
+                break;
+            }
+            ids.extend(VaultPath::new(id.value()).ok().filter(|id| Some(id) != after));
+        }
+        Ok(ids)
+    }
+}
+
+fn decoded(id: &str, json: &[u8]) -> Option<Document> {
+    match serde_json::from_slice(json) {
+        Ok(document) => Some(document),
+        Err(error) => {
+            tracing::error!(id, %error, "a pushed document cannot be read");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(id: &str, text: &str) -> Document {
+        Document { id: VaultPath::new(id).unwrap(), text: text.to_owned(), privacy: Privacy::Open }
+    }
+
+    /// Documents are there after the store was closed, in order of their ids, and are replaced and removed.
+    #[test]
+    fn documents_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("documents.redb");
+        let store = Documents::open(&file).unwrap();
+        store.put(&[document("b/two", "2"), document("a", "1"), document("c", "3")]).unwrap();
+        store.put(&[document("a", "one")]).unwrap();
+        drop(store);
+        let store = Documents::open(&file).unwrap();
+        let [a, b] = ["a", "b/two"].map(|id| VaultPath::new(id).unwrap());
+        assert_eq!(store.get(&a).unwrap(), Some(document("a", "one")));
+        assert_eq!(store.ids(None, 2).unwrap(), [a.clone(), b.clone()]);
+        assert_eq!(store.ids(Some(&a), 1).unwrap(), std::slice::from_ref(&b));
+        assert!(store.remove(&b).unwrap() && !store.remove(&b).unwrap());
+        assert_eq!(store.get(&b).unwrap(), None);
+        assert!(matches!(
+            store.put(&[document("x", ""), document("y", &"a".repeat(DOCUMENT_BYTES_MAX + 1))]),
+            Err(DocumentsError::Long(_))
+        ));
+        assert_eq!(store.ids(None, 9).unwrap().len(), 2, "nothing of what was refused is kept");
+    }
+}

@@ -1,0 +1,308 @@
+//! Documents into the index: what is on disk is compared with what is indexed, and only what differs is read.
+//!
+//! What an event says is not believed: it only tells where to look. So a rename, an editor's way of saving, a checkout and
+//! a lost event all come to the same.
+
+mod scan;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::files::{FileError, Root};
+use super::read::{self, Read};
+use super::rules::{Rules, Why};
+use super::shared::{Phase, Shared};
+use super::target::Target;
+use super::watch::WatchMode;
+use crate::documents::{self, Documents, DocumentsError};
+use crate::index::catalog::path_of;
+use crate::index::generations::Generations;
+use crate::index::record::{Privacy, Stat};
+use crate::index::words::IndexError;
+use crate::path::VaultPath;
+
+/// Files that are listed as not indexed.
+const SKIPPED_MAX: usize = 1_000;
+/// Documents that are listed in one step.
+const PAGE_DOCUMENTS: usize = 1_000;
+/// How long after a change the file system may give another change the same time, in nanoseconds: a tick, and some more.
+const TICK_NS: i64 = 50_000_000;
+/// How deep folders may lie in each other.
+const DEPTH_MAX: usize = 128;
+
+/// Why the index does not take what is there.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The index fails.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The documents fail.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
+    /// Its folder fails.
+    #[error("the folder of the index: {0}")]
+    Folder(#[from] std::io::Error),
+}
+
+/// What is indexed, where, and by which rules.
+#[derive(Clone)]
+pub struct Source {
+    /// The vault; none where there are only pushed documents.
+    pub vault: Option<Arc<Root>>,
+    /// Pushed documents.
+    pub documents: Arc<Documents>,
+    /// Where in the vault all is private, in the language of `.gitignore`.
+    pub private: Vec<String>,
+    /// Where the index is; outside the vault.
+    pub folder: PathBuf,
+    /// How changes are noticed.
+    pub watch: WatchMode,
+    /// Now, in milliseconds of Unix time.
+    pub now_ms: fn() -> u64,
+}
+
+/// The one who writes the index.
+pub struct Ingest {
+    source: Source,
+    rules: Option<Rules>,
+    generations: Generations,
+    target: Target,
+    shared: Arc<Shared>,
+    /// Files that are no documents.
+    attachments: BTreeSet<VaultPath>,
+}
+
+impl Ingest {
+    /// Opens the index, or begins one; what is in the vault has yet to be looked at by [`Self::scan`].
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn open(source: Source) -> Result<(Self, Arc<Shared>), IngestError> {
+        let generations = Generations::new(&source.folder)?;
+        let target = match generations.current().map(|number| Target::open(&generations, number, true)) {
+            Some(Ok(target)) => target,
+            Some(Err(busy @ IndexError::Busy { .. })) => return Err(busy.into()),
+            broken => {
+                if let Some(Err(error)) = broken {
+                    tracing::error!(%error, "the index is broken and built anew");
+                }
+                Self::begin(&generations)?
+            }
+        };
+        generations.keep(&[target.number]);
+        let shared = Arc::new(Shared::new(Arc::clone(&target.serving)));
+        let rules = source.vault.as_deref().map(|root| Rules::read(root, &source.private));
+        let ingest =
+            Self { source, rules, generations, target, shared: Arc::clone(&shared), attachments: BTreeSet::new() };
+        Ok((ingest, shared))
+    }
+
+    fn begin(generations: &Generations) -> Result<Target, IngestError> {
+        // a crash may have left one that is only begun
+        if let Some(Ok(target)) = generations.unfinished().map(|number| Target::open(generations, number, false)) {
+            return Ok(target);
+        }
+        Ok(Target::open(generations, generations.begin()?, false)?)
+    }
+
+    /// Shows how it stands to those who look at another.
+    #[must_use]
+    pub(super) fn showing(self, shared: Arc<Shared>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Builds a new index beside the one that is searched, and takes its place when it has everything.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn rebuild(&mut self) -> Result<(), IngestError> {
+        self.target = Target::open(&self.generations, self.generations.begin()?, false)?;
+        self.attachments.clear();
+        self.scan()
+    }
+
+    /// Looks at places in the vault where something may have changed.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn examine(&mut self, places: &BTreeSet<VaultPath>) -> Result<(), IngestError> {
+        let Some(root) = self.source.vault.clone() else { return Ok(()) };
+        if places.iter().any(|place| Rules::is_rule(place.as_str())) {
+            return self.scan();
+        }
+        for place in places {
+            self.examine_one(&root, place)?;
+        }
+        self.commit()
+    }
+
+    fn examine_one(&mut self, root: &Root, place: &VaultPath) -> Result<(), IngestError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        match rules.skips(place) {
+            Some(Why::Hidden | Why::Excluded) => return Ok(()),
+            Some(Why::Conflict) => {
+                self.skip(place.as_str(), CONFLICT);
+                return Ok(());
+            }
+            _ => {}
+        }
+        match root.stat(place) {
+            Ok(None) => {
+                let below = format!("{place}/");
+                let mut gone = self.indexed_below(&below, &BTreeSet::new());
+                gone.push(place.as_str().to_owned());
+                self.forget(gone);
+                let is_there = |path: &VaultPath| path != place && !path.as_str().starts_with(&below);
+                let left = self.attachments.iter().filter(|path| is_there(path)).cloned().collect();
+                self.keep_attachments(left, |_| true);
+                self.shared.tell().skipped.remove(place.as_str());
+                Ok(())
+            }
+            Ok(Some(stat)) => self.file(root, place, stat),
+            Err(FileError::NotAFile) => {
+                let (mut seen, mut attachments) = (BTreeSet::new(), BTreeSet::new());
+                self.look_into(root, place.as_str(), &mut seen, &mut attachments)?;
+                let below = format!("{place}/");
+                let gone = self.indexed_below(&below, &seen);
+                self.forget(gone);
+                self.keep_attachments(attachments, |path| path.as_str().starts_with(&below));
+                Ok(())
+            }
+            Err(error) => {
+                self.skip(place.as_str(), &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in a file where it is another than the one that is indexed.
+    fn file(&mut self, root: &Root, path: &VaultPath, stat: Stat) -> Result<(), IngestError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        if rules.skips(path) == Some(Why::Attachment) {
+            if self.attachments.insert(path.clone()) {
+                self.target.serving.change().insert_file(path.clone());
+            }
+            return Ok(());
+        }
+        let by_rule = rules.privacy(path);
+        let known = self.target.serving.catalog().named(path.as_str()).map(|entry| (entry.stat, entry.by_rule));
+        if known == Some((Some(stat), by_rule)) {
+            return Ok(());
+        }
+        match root.read(path) {
+            Ok(Some((stat, bytes))) => {
+                self.shared.tell().bytes_read += bytes.len() as u64;
+                let now_ms = (self.source.now_ms)();
+                let stat = Some(certain(stat, now_ms));
+                self.take(path, path.as_str(), stat, by_rule, bytes)
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.skip(path.as_str(), &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        path: &VaultPath,
+        name: &str,
+        stat: Option<Stat>,
+        by_rule: Privacy,
+        bytes: Vec<u8>,
+    ) -> Result<(), IngestError> {
+        let number = self.target.number_of(name);
+        let read = Read { path, name, number, stat, by_rule, now_ms: (self.source.now_ms)() };
+        let (record, text) = read::document(read, bytes);
+        self.target.put(record, &text)?;
+        if self.target.is_full() { self.commit() } else { Ok(()) }
+    }
+
+    /// Makes the index what pushed documents are now.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn examine_documents(&mut self, ids: &[VaultPath]) -> Result<(), IngestError> {
+        for id in ids {
+            self.document(id)?;
+        }
+        self.commit()
+    }
+
+    fn document(&mut self, id: &VaultPath) -> Result<(), IngestError> {
+        let name = documents::name(id);
+        let Some(document) = self.source.documents.get(id)? else {
+            self.forget(vec![name]);
+            return Ok(());
+        };
+        let bytes = document.text.into_bytes();
+        let digest = read::digest(&bytes);
+        let known = self.target.serving.catalog().named(&name).map(|entry| (entry.digest.clone(), entry.by_rule));
+        if known == Some((digest, document.privacy)) {
+            return Ok(());
+        }
+        self.take(&note_path(id), &name, None, document.privacy, bytes)
+    }
+
+    /// The documents whose names begin so and that were not seen.
+    fn indexed_below(&self, prefix: &str, seen: &BTreeSet<String>) -> Vec<String> {
+        let catalog = self.target.serving.catalog();
+        let below = catalog.below(prefix).map(|entry| entry.name.clone());
+        let of_files = |name: &String| !prefix.is_empty() || path_of(name).is_some();
+        below.filter(|name| of_files(name) && !seen.contains(name)).collect()
+    }
+
+    fn forget(&mut self, names: Vec<String>) {
+        names.into_iter().for_each(|name| self.target.forget(name));
+    }
+
+    /// Makes the attachments of which `of` is true those that are there.
+    fn keep_attachments(&mut self, there: BTreeSet<VaultPath>, of: impl Fn(&VaultPath) -> bool) {
+        let mut catalog = self.target.serving.change();
+        let gone: Vec<VaultPath> =
+            self.attachments.iter().filter(|path| of(path) && !there.contains(path)).cloned().collect();
+        for path in gone {
+            catalog.remove_file(&path);
+            self.attachments.remove(&path);
+        }
+        for path in there {
+            if self.attachments.insert(path.clone()) {
+                catalog.insert_file(path);
+            }
+        }
+    }
+
+    fn skip(&self, path: &str, why: &str) {
+        let mut status = self.shared.tell();
+        if status.skipped.len() < SKIPPED_MAX || status.skipped.contains_key(path) {
+            status.skipped.insert(path.to_owned(), why.to_owned());
+        } else {
+            status.skipped_more += 1;
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), IngestError> {
+        self.target.commit()?;
+        if !self.target.complete {
+            self.shared.tell().phase = Phase::Building { documents: self.target.serving.catalog().len() as u64 };
+        }
+        Ok(())
+    }
+}
+
+const CONFLICT: &str = "it is the other copy of a conflict; merge it and remove it";
+
+/// How the file was, or nothing that it will ever be again where it may still change without another time.
+fn certain(stat: Stat, now_ms: u64) -> Stat {
+    let now_ns = i64::try_from(now_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    if now_ns.saturating_sub(stat.changed_ns) < TICK_NS { Stat { changed_ns: i64::MIN, ..stat } } else { stat }
+}
+
+/// The path by which a pushed document is read as a note.
+fn note_path(id: &VaultPath) -> VaultPath {
+    let is_known = id.is_note() || id.is_canvas();
+    let named = if is_known { id.as_str().to_owned() } else { format!("{id}.md") };
+    VaultPath::new(&named).unwrap_or_else(|_| id.clone())
+}

@@ -1,0 +1,136 @@
+//! A look at everything: the folders of the vault, and the pushed documents.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::files::{ChildKind, Root};
+use super::super::rules::{Rules, Why};
+use super::super::shared::Phase;
+use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, PAGE_DOCUMENTS};
+use crate::documents;
+use crate::path::VaultPath;
+
+impl Ingest {
+    /// Makes the index what the vault and the documents are.
+    ///
+    /// # Errors
+    /// When the index cannot be written; the next scan goes on.
+    pub fn scan(&mut self) -> Result<(), IngestError> {
+        self.begin_scan();
+        if let Some(root) = self.source.vault.clone() {
+            let rules = Rules::read(&root, &self.source.private);
+            self.shared.tell().faults.clone_from(&rules.faults);
+            self.rules = Some(rules);
+            let mut seen = BTreeSet::new();
+            let mut attachments = BTreeSet::new();
+            self.look_into(&root, "", &mut seen, &mut attachments)?;
+            let gone = self.indexed_below("", &seen);
+            self.forget(gone);
+            self.keep_attachments(attachments, |_| true);
+        }
+        self.scan_documents()?;
+        self.commit()?;
+        self.complete()
+    }
+
+    fn begin_scan(&self) {
+        let mut status = self.shared.tell();
+        status.skipped.clear();
+        status.skipped_more = 0;
+        if !self.target.complete {
+            status.phase = Phase::Building { documents: self.target.serving.catalog().len() as u64 };
+        }
+    }
+
+    fn complete(&mut self) -> Result<(), IngestError> {
+        if !self.target.complete {
+            self.generations.make_current(self.target.number)?;
+            self.target.complete = true;
+            self.shared.serve(Arc::clone(&self.target.serving));
+            self.generations.keep(&[self.target.number]);
+        }
+        let mut status = self.shared.tell();
+        status.phase = Phase::Ready;
+        status.failure = None;
+        status.scanned_at_ms = Some((self.source.now_ms)());
+        Ok(())
+    }
+
+    pub(super) fn look_into(
+        &mut self,
+        root: &Root,
+        folder: &str,
+        seen: &mut BTreeSet<String>,
+        attachments: &mut BTreeSet<VaultPath>,
+    ) -> Result<(), IngestError> {
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let children = match root.children(&folder) {
+                Ok(children) => children,
+                Err(error) => {
+                    // what was in it is not gone: it is only not seen
+                    seen.extend(self.indexed_below(&format!("{folder}/"), &BTreeSet::new()));
+                    self.skip(&folder, &error.to_string());
+                    continue;
+                }
+            };
+            for child in children {
+                let name = match child.name {
+                    Ok(name) => name,
+                    Err(shown) => {
+                        self.skip(&shown, "its name is not UTF-8");
+                        continue;
+                    }
+                };
+                let whole = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                let Ok(path) = VaultPath::new(&whole) else { continue };
+                let rules = self.rules.as_ref().expect("a vault has rules");
+                if child.kind == ChildKind::Folder {
+                    let depth = whole.matches('/').count();
+                    if depth < DEPTH_MAX && !rules.skips_folder(&path) {
+                        folders.push(whole);
+                    }
+                    continue;
+                }
+                match rules.skips(&path) {
+                    Some(Why::Hidden | Why::Excluded) => {}
+                    Some(Why::Conflict) => self.skip(&whole, CONFLICT),
+                    Some(Why::Attachment) => drop(attachments.insert(path)),
+                    None => {
+                        seen.insert(whole);
+                        self.looked_at(root, &path)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn looked_at(&mut self, root: &Root, path: &VaultPath) -> Result<(), IngestError> {
+        match root.stat(path) {
+            Ok(Some(stat)) => self.file(root, path, stat),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.skip(path.as_str(), &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn scan_documents(&mut self) -> Result<(), IngestError> {
+        let mut seen = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let ids = self.source.documents.ids(after.as_ref(), PAGE_DOCUMENTS)?;
+            let Some(last) = ids.last() else { break };
+            after = Some(last.clone());
+            for id in ids {
+                seen.insert(documents::name(&id));
+                self.document(&id)?;
+            }
+        }
+        let gone = self.indexed_below(documents::NAME_BEGIN, &seen);
+        self.forget(gone);
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! kill -9 of the process that indexes, at any moment.

@@ -1,0 +1,1 @@
+//! What is found, how it is ranked, and what is shown of it.
