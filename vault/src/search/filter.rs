@@ -114,7 +114,8 @@ fn narrow(query: &Query, of: Of, catalog: &Catalog, words: &Words) -> Result<Nar
             numbers.extend(named.map(|(number, _)| number));
             Narrowed::among(numbers)
         }
-        Query::In(Scope::File | Scope::Path, _) => Narrowed::exactly(by_name(query, catalog)),
+        Query::In(Scope::File | Scope::Path, inner) if is_text(inner) => Narrowed::exactly(by_name(query, catalog)),
+        Query::In(Scope::File | Scope::Path, _) => Narrowed::among(everything(catalog)),
         Query::In(_, inner) => Narrowed::among(narrow(inner, Of::Part, catalog, words)?.numbers),
         Query::Tag(tag) => Narrowed::exactly(catalog.tagged(tag)),
         Query::Property(test) => {
@@ -140,6 +141,16 @@ fn by_name(query: &Query, catalog: &Catalog) -> BTreeSet<u64> {
     let nothing = crate::note::Note::default();
     let fits = |entry: &Entry| query.find(Document { path: &path(entry), text: "", note: &nothing }).is_some();
     catalog.entries().filter(|(_, entry)| fits(entry)).map(|(number, _)| number).collect()
+}
+
+/// Whether nothing but text is asked for.
+fn is_text(query: &Query) -> bool {
+    match query {
+        Query::All(queries) | Query::Any(queries) => queries.iter().all(is_text),
+        Query::Not(query) => is_text(query),
+        Query::Text(_) => true,
+        Query::In(..) | Query::Tag(_) | Query::Property(_) => false,
+    }
 }
 
 /// Whether blocks, sections or tasks are asked for, which the record does not have whole.
