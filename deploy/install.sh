@@ -27,6 +27,7 @@ for word in "$@"; do
         need gcc gcc libc6-dev
         need ip iproute2
         need strace strace
+        python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
         compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
         ;;
     vm)

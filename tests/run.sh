@@ -8,7 +8,8 @@
 #                  protocol under all faults together, the sandbox under each layout of control groups, and the demo from
 #                  a release build
 #   --no-install   says what is missing instead of installing it
-#   --only STAGE   one of: install rad format shell pure alone clippy docs build unit model integration skips cgroups demo
+#   --only STAGE   one of: install minilm rad format shell pure alone clippy docs build unit model integration skips
+#                  cgroups demo
 set -euo pipefail
 
 STAGE_SECONDS_MAX=2400
@@ -35,9 +36,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $only in
-'' | install | rad | format | shell | pure | alone | clippy | docs | build | unit | model | integration | skips) ;;
+'' | install | minilm | rad | format | shell | pure | alone | clippy | docs | build | unit | model | integration | skips) ;;
 cgroups | demo) full=yes ;;
-*) sed -n '2,11s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
+*) sed -n '2,12s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
 esac
 
 if [ "${CI:-}" = true ]; then
@@ -128,6 +129,8 @@ if [ "${CI:-}" = true ] && [ -z "$only" ]; then
     # what an earlier clone has compiled of our own crates is of no use to this one, and would pile up
     cargo clean --quiet --locked -p rhizome -p rhizome-cobs -p rhizome-scheduler -p rhizome-vault
 fi
+stage minilm deploy/minilm.sh
+if RHIZOME_MINILM_DIR=$(deploy/minilm.sh --where 2>/dev/null); then export RHIZOME_MINILM_DIR; fi
 start_rad
 stage format cargo fmt --all --check -- --color never
 stage shell bash -c 'for script in .ci/run deploy/*.sh tests/*.sh; do bash -n "$script" || exit 1; done'

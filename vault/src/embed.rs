@@ -1,5 +1,8 @@
 //! What turns text into vectors, and what it must keep to.
 
+pub mod cache;
+pub mod minilm;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 //! From documents to the index: what is read, when, and what becomes of it.
 
 pub mod engine;
-pub mod files;
 pub mod read;
 pub mod rules;
 pub mod shared;

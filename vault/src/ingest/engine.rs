@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::files::{FileError, Root};
 use super::read::{self, Read};
 use super::rules::{Rules, Why};
 use super::shared::{Phase, Shared};
@@ -21,6 +20,7 @@ use crate::index::generations::Generations;
 use crate::index::record::{Privacy, Stat};
 use crate::index::words::IndexError;
 use crate::path::VaultPath;
+use crate::root::{FileError, Root};
 
 /// Files that are listed as not indexed.
 const SKIPPED_MAX: usize = 1_000;

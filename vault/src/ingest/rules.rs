@@ -4,9 +4,9 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use regex::Regex;
 use serde::Deserialize;
 
-use super::files::{FileError, Root};
 use crate::index::record::Privacy;
 use crate::path::VaultPath;
+use crate::root::{FileError, Root};
 
 /// Our own list of what is left out, in the language of `.gitignore`.
 pub const IGNORE_FILE: &str = ".rhizomeignore";

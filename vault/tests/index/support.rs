@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use vault::documents::Documents;
 use vault::index::record::Privacy;
 use vault::ingest::engine::Source;
-use vault::ingest::files::Root;
 use vault::ingest::shared::{Phase, Serving, Status};
 use vault::ingest::watch::WatchMode;
 use vault::ingest::worker::Worker;
+use vault::root::Root;
 use vault::search::{self, Answer, Matching, Mode, Request, SearchError};
 
 /// How long anything is waited for.

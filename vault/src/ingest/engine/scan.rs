@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::files::{ChildKind, Root};
 use super::super::rules::{Rules, Why};
 use super::super::shared::Phase;
 use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, PAGE_DOCUMENTS};
 use crate::documents;
 use crate::path::VaultPath;
+use crate::root::{ChildKind, Root};
 
 impl Ingest {
     /// Makes the index what the vault and the documents are.

@@ -1,5 +1,7 @@
 //! The files of a vault, reached from its root alone: no name and no symbolic link leads out of it.
 
+pub mod write;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
