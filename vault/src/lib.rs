@@ -12,6 +12,7 @@ pub mod fuse;
 pub mod index;
 pub mod ingest;
 pub mod links;
+pub mod measure;
 pub mod note;
 pub mod parse;
 pub mod patch;
