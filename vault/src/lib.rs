@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod links;
 pub mod measure;
 pub mod note;
+pub mod pack;
 pub mod parse;
 pub mod patch;
 pub mod path;
