@@ -6,6 +6,7 @@
 
 pub mod canvas;
 pub mod chunk;
+pub mod context;
 pub mod documents;
 pub mod edit;
 pub mod embed;

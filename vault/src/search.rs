@@ -20,6 +20,7 @@ use crate::query::{self, QueryError};
 use crate::vectors::{Collection, VectorStore};
 
 pub use excerpt::EXCERPT_BYTES;
+pub(crate) use excerpt::line_of;
 
 /// Most hits of a search.
 pub const LIMIT_MAX: usize = 200;
@@ -27,10 +28,10 @@ pub const LIMIT_MAX: usize = 200;
 const PASSAGES_A_HIT: usize = 5;
 const PASSAGES_MIN: usize = 60;
 /// The lists that are fused, and what a rank in each counts.
-const BY_WORDS: &str = "words";
-const BY_MEANING: &str = "meaning";
-const WORDS_WEIGHT: f64 = 1.0;
-const MEANING_WEIGHT: f64 = 1.0;
+pub(crate) const BY_WORDS: &str = "words";
+pub(crate) const BY_MEANING: &str = "meaning";
+pub(crate) const WORDS_WEIGHT: f64 = 1.0;
+pub(crate) const MEANING_WEIGHT: f64 = 1.0;
 
 /// How documents are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -162,7 +163,8 @@ pub fn search(serving: &Serving, meaning: Option<Meaning<'_>>, request: Request<
         None => None,
         Some(required) => Some(Arc::new(filter::allowed(required, &serving.catalog(), &serving.words)?)),
     };
-    let legs = legs(serving, meaning, &split.wanted, allowed.as_ref(), request)?;
+    let depth = (request.limit * PASSAGES_A_HIT).max(PASSAGES_MIN);
+    let legs = legs(serving, meaning, &split.wanted, allowed.as_ref(), depth, request.mode, request.privacy)?;
     let (by_words, by_meaning) = (best_passages(&legs.words), best_passages(&legs.meaning));
     let lists = [
         Ranked { name: BY_WORDS, weight: WORDS_WEIGHT, items: documents(&by_words) },
@@ -188,17 +190,18 @@ pub fn search(serving: &Serving, meaning: Option<Meaning<'_>>, request: Request<
 }
 
 /// Ranks passages in each way that was asked for and can be had.
-fn legs(
+pub(crate) fn legs(
     serving: &Serving,
     meaning: Option<Meaning<'_>>,
     wanted: &[Wanted],
     allowed: Option<&Arc<Allowed>>,
-    request: Request<'_>,
+    depth: usize,
+    mode: Mode,
+    privacy: Privacy,
 ) -> Result<Legs, SearchError> {
-    let depth = (request.limit * PASSAGES_A_HIT).max(PASSAGES_MIN);
-    let mut legs = Legs { words: Vec::new(), meaning: Vec::new(), mode: request.mode, notices: Vec::new() };
-    if request.mode != Mode::Keyword && !wanted.is_empty() {
-        match by_meaning(serving, meaning, wanted, allowed, depth, request.privacy) {
+    let mut legs = Legs { words: Vec::new(), meaning: Vec::new(), mode, notices: Vec::new() };
+    if mode != Mode::Keyword && !wanted.is_empty() {
+        match by_meaning(serving, meaning, wanted, allowed, depth, privacy) {
             Ok(ranks) => legs.meaning = ranks,
             Err(why) => {
                 legs.notices.push(format!("by words only: {why}"));

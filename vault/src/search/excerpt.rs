@@ -48,7 +48,7 @@ pub(super) fn excerpt(text: &str, passage: &Span, patterns: &[&Pattern]) -> Exce
 }
 
 /// The line of a byte; the first is 1.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
+pub(crate) fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
