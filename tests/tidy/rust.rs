@@ -10,7 +10,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("git2", &["cobs/src/adapter", "node/src/replication", "node/src/source"]),
     ("radicle_node", &["node/src/replication"]),
     ("radicle_signals", &["node/src/replication"]),
-    ("redb", &["node/src/store"]),
+    ("redb", &["node/src/store", "vault/src/vectors/local", "vault/src/vectors/outbox"]),
     ("yamux", &["node/src/link"]),
     ("rustls", &["node/src/link"]),
     ("tokio_rustls", &["node/src/link"]),
@@ -23,6 +23,15 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("sysinfo", &["scheduler/src/probe"]),
     ("pulldown_cmark", &["vault/src/parse"]),
     ("saphyr", &["vault/src/parse"]),
+    ("instant_distance", &["vault/src/vectors/sealed"]),
+    ("postcard", &["vault/src/vectors/sealed"]),
+    ("rayon", &["vault/src/vectors/sealed"]),
+    ("deadpool_postgres", &["vault/src/vectors/postgres"]),
+    ("tokio_postgres", &["vault/src/vectors/postgres"]),
+    ("reqwest", &["vault/src/vectors/weaviate"]),
+    ("prost", &["vault/src/vectors/milvus"]),
+    ("tonic", &["vault/src/vectors/milvus"]),
+    ("tonic_prost", &["vault/src/vectors/milvus"]),
 ];
 
 /// A file says what it is for before anything else.

@@ -1,5 +1,10 @@
 //! Where vectors are kept and compared: one trait over the stores in process and those of other products.
 
+pub mod check;
+mod exact;
+pub mod local;
+mod sealed;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -107,8 +112,9 @@ pub enum VectorError {
 ///
 /// A call that has returned is kept through kill -9 of this process, and is seen by every later one. A collection begins to
 /// be with its first point; asking one that is not is no error and finds nothing. Each call waits for no longer than the
-/// store's own limit of time, and blocks. A vector of the wrong dimension, with a number that is not finite, or more than
-/// [`POINTS_MAX`] points are refused, and then none of the call's points is kept.
+/// store's own limit of time, and blocks. A vector of the wrong dimension, of another length than 1 (but for [`check::LENGTH_TOLERANCE`]) or
+/// with a number that is not finite, a name that is too long ([`check`] has the limits), or more than [`POINTS_MAX`] points
+/// are refused, and then none of the call's points is kept.
 pub trait VectorStore: Send + Sync {
     /// What people call it, without a password.
     fn name(&self) -> &str;
