@@ -4,6 +4,7 @@
 //! sent; this part knows no ledger, no storage and no job.
 
 mod body;
+mod context;
 mod files;
 mod guard;
 mod jobs;
@@ -114,6 +115,7 @@ fn routes<N: Operations>() -> Routes<N> {
         .merge(jobs::routes())
         .merge(files::routes())
         .merge(stream::routes())
+        .merge(context::routes())
         .merge(owner)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub(crate) mod client;
+mod context;
 pub(crate) mod exit;
 mod explain;
 pub(crate) mod follow;
@@ -127,6 +128,11 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Demo(options) => return demo::run(options.repo, options.command, format).await,
         Verb::Run(options) => return run::run(&client, *options, format).await,
         Verb::Job { verb } => return jobs::job(&client, verb, format).await,
+        Verb::Search(options) => context::search(&client, options, format).await?,
+        Verb::Context(options) => context::context(&client, options, format).await?,
+        Verb::Note { verb } => context::note(&client, verb, format).await?,
+        Verb::Vault { verb } => context::vault(&client, verb, format).await?,
+        Verb::Model { verb } => context::model(place, verb, format)?,
         Verb::Why { id } => why::why(&client, id.as_deref(), format).await?,
         Verb::Status => format.print(&client.get::<Health>("/health").await?, show::health)?,
         Verb::Recover => {

@@ -22,6 +22,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use cobs::id::{NodeId, RepoId};
+use vault::ingest::watch::WatchMode;
 
 use crate::logging::{Filter, Format};
 use home::Home;
@@ -119,8 +120,34 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// How long logs and artifacts are kept.
     pub artifacts: Artifacts,
+    /// What is searched.
+    pub vault: Vault,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// What is searched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vault {
+    /// The folder that Obsidian opens.
+    pub path: Option<PathBuf>,
+    /// Where in it all is private.
+    pub private: Vec<String>,
+    /// How changes are noticed.
+    pub watch: WatchMode,
+    /// What compares by meaning, in the order of wishes.
+    pub embedders: Vec<EmbedderChoice>,
+    /// Whether somebody wished for these embedders, so that one that is missing is an error.
+    pub embedders_given: bool,
+    /// The folder of the model; the one that was added without.
+    pub model: Option<PathBuf>,
+}
+
+/// What compares by meaning.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EmbedderChoice {
+    /// A model in this process.
+    MiniLm,
 }
 
 /// This node among others.

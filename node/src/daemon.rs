@@ -29,6 +29,7 @@ use crate::api;
 use crate::blobs::Blobs;
 use crate::claims::{Claims, ClaimsThread};
 use crate::config::{self, Config};
+use crate::context::Context;
 use crate::follower::{Follower, FollowerThread};
 use crate::link::{Link, LinkConfig, LinkError, LinkIdentity};
 use crate::node::{CHANGES_MAX, Node};
@@ -144,8 +145,11 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let (replication, events) = Replication::start(radicle, options).map_err(|error| replication_error(&error))?;
     announcer.set(replication.clone()).ok();
     let whereabouts = Whereabouts::load(&files.whereabouts());
+    let context = context(&config, &files, id);
+    context.start()?;
     let node = Arc::new(Node {
         id,
+        context,
         own_alias,
         runs: Arc::new(Runs::new(files.runs(), sandbox, Arc::clone(&state))),
         files,
@@ -182,6 +186,14 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
         jobs: Mutex::new(BTreeMap::new()),
     });
     Ok((node, Threads { claims: claims_thread, follower: follower_thread, events }))
+}
+
+/// The vault, not yet open. Its vectors are told from those of other nodes by the end of this one's key.
+fn context(config: &Config, files: &config::home::Home, id: NodeId) -> Context {
+    const OWNER_LETTERS: usize = 16;
+    let key = id.to_string().to_lowercase();
+    let owner = key[key.len().saturating_sub(OWNER_LETTERS)..].to_owned();
+    Context::new(config.vault.clone(), files.vault(), files.models(), owner)
 }
 
 /// What was killed before, or lost power, does not hinder the node. The writer is ours by now, so a node that runs in the

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod context;
 pub mod daemon;
 pub mod demo;
 pub mod follower;

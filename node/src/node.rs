@@ -56,6 +56,8 @@ pub struct Node {
     pub view: Arc<View>,
     /// Inputs, and copies of what its jobs left.
     pub blobs: Blobs,
+    /// The vault.
+    pub context: crate::context::Context,
     /// The one writer.
     pub writer: WriterHandle,
     /// The one reader of ledgers.

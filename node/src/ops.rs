@@ -4,6 +4,8 @@
 mod arbitration;
 mod audit;
 mod candidates;
+pub mod context;
+mod context_of_job;
 pub mod error;
 mod explain;
 pub mod health;

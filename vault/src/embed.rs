@@ -1,6 +1,7 @@
 //! What turns text into vectors, and what it must keep to.
 
 pub mod cache;
+pub mod idle;
 pub mod minilm;
 
 use std::fmt;

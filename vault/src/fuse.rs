@@ -3,9 +3,10 @@
 //! Only ranks count, so lists whose scores cannot be compared are fused. A boost, by links or by age, is a list like any
 //! other: it is named in what is explained, and nothing else moves a result.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The constant of the paper, which keeps a first place from outweighing everything else.
 pub const RANK_CONSTANT: f64 = 60.0;
@@ -22,11 +23,11 @@ pub struct Ranked<K> {
 }
 
 /// What a list adds to a score.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
     /// Which list.
-    pub list: &'static str,
+    pub list: Cow<'static, str>,
     /// The place in it; the first is 1.
     pub rank: usize,
     /// What it was ranked by.
@@ -57,7 +58,7 @@ pub fn fuse<K: Ord + Clone>(lists: &[Ranked<K>]) -> Vec<Fused<K>> {
         let first = list.items.iter().filter(|(key, _)| seen.insert(key));
         for ((key, raw), rank) in first.zip(1u32..) {
             let adds = list.weight / (RANK_CONSTANT + f64::from(rank));
-            let part = Part { list: list.name, rank: rank as usize, raw: *raw, adds };
+            let part = Part { list: Cow::Borrowed(list.name), rank: rank as usize, raw: *raw, adds };
             parts.entry(key).or_default().push(part);
         }
     }

@@ -84,7 +84,7 @@ pub struct Meaning<'a> {
 }
 
 /// What was found.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// The best first.
@@ -96,7 +96,7 @@ pub struct Answer {
 }
 
 /// A document that was found.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hit {
     /// Its name: a path in the vault.

@@ -8,13 +8,18 @@ use std::future::Future;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use vault::edit::Patched;
+use vault::edit::names::Renamed;
+use vault::search::Answer;
+
 use crate::node::Node;
 use crate::ops::error::Error;
 use crate::ops::types::{
-    Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, Evict, Explain, HandOver, Health,
-    Invitation, Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined, LogPiece, Peer, PeerChange,
-    PendingChanges, Pod, Recovered, Removed, StreamMessage, Submit, Submitted, TakeOver, TokenCreate, TokenCreated,
-    TokenInfo, Uploaded,
+    Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, ContextQuery, Evict, Explain, HandOver,
+    Health, Ingest, Ingested, Invitation, Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined,
+    LinksQuery, LogPiece, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText, Peer, PeerChange, PendingChanges, Pod,
+    Recovered, Removed, SearchQuery, StreamMessage, Submit, Submitted, TakeOver, TokenCreate, TokenCreated, TokenInfo,
+    Uploaded, VaultStatus, VaultStatusQuery,
 };
 use crate::ops::{Caller, Ended as _, Follow, Kind, Record};
 
@@ -73,6 +78,30 @@ macro_rules! each_operation {
             /// Keeps an input file.
             upload(body: Upload) -> Result<Uploaded, Error>
                 => |uploaded| uploaded.blob.digest.to_string();
+            /// What fits a search of the vault.
+            search(query: SearchQuery) -> Result<Answer, Error>;
+            /// A context pack, as JSON.
+            context(query: ContextQuery) -> Result<Bytes, Error>;
+            /// The pack that a job was submitted with, as JSON.
+            job_context(id: &str) -> Result<Bytes, Error>;
+            /// Keeps and forgets pushed documents.
+            ingest(ingest: Ingest) -> Result<Ingested, Error>
+                => |ingested| format!("{} kept, {} removed", ingested.kept, ingested.removed);
+            /// A note as it is.
+            note(query: NoteQuery) -> Result<NoteText, Error>;
+            /// Changes one section, block or property of a note.
+            patch_note(query: NoteQuery, change: NotePatch) -> Result<Patched, Error>
+                => |patched| patched.digest.clone();
+            /// Gives a file of the vault another name.
+            rename_note(wish: NoteRename) -> Result<Renamed, Error>
+                => |renamed| format!("{} links", renamed.links);
+            /// The links of a file, or what leads nowhere.
+            links(query: LinksQuery) -> Result<NoteLinks, Error>;
+            /// How the vault stands.
+            vault_status(query: VaultStatusQuery) -> Result<VaultStatus, Error>;
+            /// Builds the index anew.
+            rebuild_vault() -> Result<VaultStatus, Error>
+                => |_| "the index".to_owned();
             /// The tokens of this node.
             tokens() -> Result<Vec<TokenInfo>, Error>;
             /// A new token.

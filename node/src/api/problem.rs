@@ -83,6 +83,8 @@ pub fn meaning(code: Code) -> (StatusCode, &'static str) {
         Code::Unconfirmed => (StatusCode::INSUFFICIENT_STORAGE, "Stored and not confirmed"),
         Code::Locked => (StatusCode::LOCKED, "The key is locked"),
         Code::Gone => (StatusCode::GONE, "Not available any more"),
+        Code::Conflict => (StatusCode::CONFLICT, "It was changed meanwhile"),
+        Code::NoVault => (StatusCode::NOT_FOUND, "There is nothing to search"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The node failed"),
     }
 }

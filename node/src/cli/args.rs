@@ -1,5 +1,6 @@
 //! What may be typed: the verbs and their options. The doc comments are the help that a person reads.
 
+mod context;
 mod job;
 mod setup;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use self::context::{ContextOptions, ModelVerb, NoteVerb, PatchOptions, SearchOptions, VaultVerb};
 pub use self::job::{
     ArtifactsOptions, CancelOptions, EvictOptions, FollowOptions, HandoverOptions, JobId, JobVerb, ListOptions,
     LogsOptions, PublishChoice, RunOptions, SourceOptions, SubmitCommand, SubmitOptions, TakeoverOptions,
@@ -85,6 +87,28 @@ pub enum Verb {
         /// The job's id, or the beginning of it; without, all of this node's changes that a peer has not seen
         #[arg(value_name = "JOB")]
         id: Option<String>,
+    },
+    /// Find notes of the vault by words, by meaning and by structure
+    Search(SearchOptions),
+    /// Gather notes for a model, within a budget, each passage cited
+    Context(ContextOptions),
+    /// Look at a note of the vault, and change it
+    Note {
+        /// What to do.
+        #[command(subcommand)]
+        verb: NoteVerb,
+    },
+    /// Look at the index of the vault
+    Vault {
+        /// What to do.
+        #[command(subcommand)]
+        verb: VaultVerb,
+    },
+    /// Add the model that compares by meaning
+    Model {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ModelVerb,
     },
     /// Make, list and revoke tokens for the HTTP API
     Token {

@@ -108,6 +108,7 @@ pub fn exit_code(code: Code) -> u8 {
         | Code::Infeasible
         | Code::PathEscapes
         | Code::IdempotencyConflict
+        | Code::Conflict
         | Code::TooLarge => 65,
         Code::NotFound | Code::RepositoryNotFound | Code::CommitNotFound | Code::Gone => 66,
         Code::PeerUnreachable | Code::NoDaemon => 69,
@@ -123,6 +124,6 @@ pub fn exit_code(code: Code) -> u8 {
         | Code::InvitationExpired
         | Code::NotDelegate
         | Code::Locked => 77,
-        Code::NoLedger | Code::RestoredHome | Code::NewerVersion | Code::Config => 78,
+        Code::NoLedger | Code::RestoredHome | Code::NewerVersion | Code::Config | Code::NoVault => 78,
     }
 }

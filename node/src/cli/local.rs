@@ -45,7 +45,13 @@ pub fn init(place: &Place, options: InitOptions, format: Format) -> Result<u8, F
 
 /// Runs the daemon until it is stopped.
 pub async fn up(place: &Place, options: UpOptions) -> Result<u8, Failure> {
-    let flags = options.set.into_iter().map(flag).collect::<Result<_, Error>>()?;
+    let mut flags = options.set.into_iter().map(flag).collect::<Result<Vec<_>, Error>>()?;
+    if let Some(vault) = options.vault {
+        let path = std::path::absolute(&vault)
+            .map_err(|error| Error::new(Code::Config, format!("the vault {}: {error}", vault.display())))?;
+        let value = path.display().to_string();
+        flags.push(Flag { flag: "--vault".to_owned(), key: "vault.path".to_owned(), value });
+    }
     let loaded = place.config(flags)?;
     let log = logging::Options {
         filter: loaded.config.log.level.clone(),

@@ -15,7 +15,7 @@ use super::follow::{self, Ending, Sink, Status};
 use super::output::Format;
 use super::quantity::LimitName;
 use crate::ops::error::{Code, Error};
-use crate::ops::types::{Dirty, FirstGrant, JobView, Publish, Submit, SubmitSource, Submitted, Uploaded};
+use crate::ops::types::{ContextWish, Dirty, FirstGrant, JobView, Publish, Submit, SubmitSource, Submitted, Uploaded};
 
 /// The exit code for a job that ended without giving one.
 const NO_RESULT: u8 = 125;
@@ -158,7 +158,7 @@ async fn resolve(client: &Client, options: SubmitOptions, command: Vec<String>) 
     Ok(Submit {
         command,
         title: options.title,
-        description: None,
+        description: options.description,
         environment: environment.into_iter().collect(),
         working_directory: None,
         source: resolve_source(source)?,
@@ -170,6 +170,9 @@ async fn resolve(client: &Client, options: SubmitOptions, command: Vec<String>) 
         retry,
         start_within_ms: options.start_within,
         supersedes,
+        context: (options.context || !options.notes.is_empty() || options.context_tokens.is_some()).then(|| {
+            ContextWish { notes: options.notes, budget_tokens: options.context_tokens, ..ContextWish::default() }
+        }),
         queue: options.queue,
         mode: mode.into(),
         on,

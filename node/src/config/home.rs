@@ -90,6 +90,16 @@ impl Home {
         self.rhizome().join("blobs")
     }
 
+    /// The index of the vault, its vectors, and pushed documents, which cannot be made again.
+    pub fn vault(&self) -> PathBuf {
+        self.rhizome().join("vault")
+    }
+
+    /// Models that were added.
+    pub fn models(&self) -> PathBuf {
+        self.rhizome().join("models")
+    }
+
     /// The daemon's own log.
     pub fn logs(&self) -> PathBuf {
         self.rhizome().join("logs")

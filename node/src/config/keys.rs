@@ -112,6 +112,27 @@ pub const KEYS: &[Key] = &[
         Default(r#""1GiB""#),
         "How much of it; beyond it the oldest settled goes first. Copies at the author's stay.",
     ),
+    key("vault.path", Example(r#""/home/ann/Notes""#), "The Obsidian vault that is indexed; none without."),
+    key(
+        "vault.private",
+        Default("[]"),
+        "Where in the vault all is private, as lines of a .gitignore: no cloud and no peer sees it.",
+    ),
+    key(
+        "vault.watch",
+        Default(r#""events""#),
+        "How changes are noticed: events, or scan where others write over a network.",
+    ),
+    key(
+        "vault.embedder",
+        Example(r#"["minilm"]"#),
+        "What compares by meaning, the first that is there: minilm; without, the model that was added, if any.",
+    ),
+    key(
+        "vault.model",
+        Example(r#""/opt/all-MiniLM-L6-v2""#),
+        "The folder of the model minilm; without, the one that rhizome model add copied.",
+    ),
     key(
         "log.level",
         Default(r#""info""#),

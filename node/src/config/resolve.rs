@@ -5,10 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
 use cobs::id::{NodeId, RepoId};
+use vault::ingest::watch::WatchMode;
 
 use super::layers::Layers;
 use super::reader::{Bad, Reader, host_port, name, parsed, set, socket, text, texts};
-use super::{Api, Artifacts, Config, Directory, Link, Log, Node, Problem, RootGrant, RunLimits, Scheduler};
+use super::{
+    Api, Artifacts, Config, Directory, EmbedderChoice, Link, Log, Node, Problem, RootGrant, RunLimits, Scheduler, Vault,
+};
 use crate::logging::{Filter, Format};
 
 /// Most bytes of an alias, which is Radicle's own limit.
@@ -54,6 +57,7 @@ pub(super) fn resolve(layers: &Layers) -> (Config, Vec<Problem>) {
             keep_days: u32::try_from(reader.number("artifacts.keep_days", 0..=36_500)).unwrap_or(u32::MAX),
             keep_bytes: reader.bytes("artifacts.keep_bytes", 0..=AMOUNT_MAX),
         },
+        vault: vault(&mut reader),
         log: Log {
             level: reader
                 .get("log.level", |value| parsed::<Filter>(value, "write info, or info,node::link=debug"))
@@ -118,6 +122,32 @@ fn scheduler(reader: &mut Reader<'_>) -> Scheduler {
             })
             .unwrap_or(RootGrant::Auto),
         slots: u32::try_from(reader.number("scheduler.slots", 0..=10_000)).unwrap_or(u32::MAX),
+    }
+}
+
+fn vault(reader: &mut Reader<'_>) -> Vault {
+    let folder = |value: &figment::value::Value| {
+        let path = PathBuf::from(text(value)?);
+        if path.is_absolute() { Ok(path) } else { Err(Bad::new("the path is not absolute", "write it from / on")) }
+    };
+    let embedder = |name: &str| match name {
+        "minilm" => Ok(EmbedderChoice::MiniLm),
+        _ => Err(Bad::new(format!("'{name}' is no embedder"), "there is minilm")),
+    };
+    let given = reader.list("vault.embedder", embedder);
+    Vault {
+        path: reader.get("vault.path", folder),
+        private: reader.list("vault.private", |line: &str| Ok(line.to_owned())),
+        watch: reader
+            .get("vault.watch", |value| match text(value)?.as_str() {
+                "events" => Ok(WatchMode::Events),
+                "scan" => Ok(WatchMode::Scan),
+                _ => Err(Bad::new("it is neither events nor scan", "write one of them")),
+            })
+            .unwrap_or_default(),
+        embedders_given: !given.is_empty(),
+        embedders: if given.is_empty() { vec![EmbedderChoice::MiniLm] } else { given },
+        model: reader.get("vault.model", folder),
     }
 }
 

@@ -79,6 +79,7 @@ async fn sweeps(node: Arc<Node>) {
         }
         let worker = Arc::clone(&node);
         let work = move || {
+            worker.context.release_idle();
             worker.revive_replication();
             worker.fetch_missing_ledgers();
             if looks.is_multiple_of(LOOKS_PER_FETCH) {
@@ -340,6 +341,7 @@ impl Node {
 
     /// Ends what must end with the daemon. Runs go on. Blocks.
     pub fn wind_up(&self) {
+        self.context.stop();
         self.claims.stop();
         self.follower.ask(Ask::Stop);
         self.writer.stop();

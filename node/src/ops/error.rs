@@ -76,6 +76,10 @@ pub enum Code {
     Locked,
     /// The artifact or log is not available any more.
     Gone,
+    /// Somebody else has changed it meanwhile.
+    Conflict,
+    /// There is nothing to search.
+    NoVault,
     /// Our own fault.
     Internal,
 }
@@ -121,6 +125,8 @@ impl Code {
             }
             Self::Locked => "give the passphrase in RAD_PASSPHRASE, or on a terminal",
             Self::Gone => "it was not kept; run the job again",
+            Self::Conflict => "read it again, and repeat the change",
+            Self::NoVault => "start the node with one: rhizome up --vault PATH",
             Self::Internal => "look into the daemon's log, and report it",
         }
     }
@@ -164,12 +170,8 @@ impl Error {
 
     /// A token without the scope.
     pub fn forbidden(scope: Scope) -> Self {
-        let name = match scope {
-            Scope::ReadJobs => "read:jobs",
-            Scope::WriteJobs => "write:jobs",
-        };
-        Self::new(Code::Forbidden, format!("the token lacks the scope {name}"))
-            .hint(format!("make one with: rhizome token create NAME --scope {name}"))
+        Self::new(Code::Forbidden, format!("the token lacks the scope {scope}"))
+            .hint(format!("make one with: rhizome token create NAME --scope {scope}"))
     }
 
     /// No or a wrong token.

@@ -167,7 +167,13 @@ impl Node {
         Ok(None)
     }
 
-    async fn submit_with(self: &Arc<Self>, caller: &Caller, submit: Submit, nonce: String) -> Result<Submitted, Error> {
+    async fn submit_with(
+        self: &Arc<Self>,
+        caller: &Caller,
+        mut submit: Submit,
+        nonce: String,
+    ) -> Result<Submitted, Error> {
+        let context = self.packed(caller, &mut submit).await?;
         self.check_inputs(&submit)?;
         let ledger = submit.ledger.map_or_else(|| self.default_ledger(), |ledger| self.own_ledger(ledger))?;
         self.admit_one_more(ledger)?;
@@ -179,7 +185,7 @@ impl Node {
             }
             None => None,
         };
-        let create = self.create(caller, ledger, submit, nonce, resolved.as_ref()).await?;
+        let create = self.create(caller, ledger, submit, nonce, resolved.as_ref(), context).await?;
         let (granted, source) = (create.grant.map(|grant| grant.node), create.spec.source);
         // until the machine has seen it, no other submit may count on the slot
         let promise = granted.filter(|node| *node == self.id).map(|_| Promise::new(&self.promised));
@@ -212,12 +218,13 @@ impl Node {
         submit: Submit,
         nonce: String,
         resolved: Option<&Resolved>,
+        context: Option<Digest>,
     ) -> Result<Create, Error> {
         let queue = submit.queue.clone().unwrap_or_else(|| "default".into());
         let arbiter = self.arbiter(submit.arbiter.as_deref())?;
         let (on, mode, first_grant) = (submit.on.clone(), submit.mode, submit.first_grant);
         let standby = submit.standby.clone();
-        let spec = spec(caller, submit, resolved);
+        let spec = Spec { context, ..spec(caller, submit, resolved) };
         let candidates = self.candidates(ledger).await?;
         let readers = resolved.and_then(|resolved| resolved.readers.as_ref());
         let wish = Wish { spec: &spec, queue: &queue, on: on.as_deref(), readers };

@@ -52,7 +52,7 @@ impl Node {
         caller.require_owner()?;
         if create.scopes.is_empty() {
             return Err(Error::new(Code::BadRequest, "a token without scopes may do nothing")
-                .hint("give --scope read:jobs or --scope write:jobs"));
+                .hint("give --scope read:jobs, write:jobs, context:read or context:write"));
         }
         let name = name(&create.name)?;
         let now = unix_now();

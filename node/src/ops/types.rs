@@ -1,6 +1,7 @@
 //! What operations take and give. Wire form of the API; the command line prints the same with `--json`.
 
 mod arbitration;
+mod context;
 mod explain;
 mod node;
 mod stream;
@@ -18,6 +19,10 @@ use cobs::job::spec::{Limits, Mode, Requirements, Retry};
 use cobs::job::state::{Job, Status};
 
 pub use self::arbitration::{HandOver, TakeOver};
+pub use self::context::{
+    ContextQuery, ContextWish, Coverage, Ingest, Ingested, LinkShown, LinksQuery, NoteLinks, NotePatch, NoteQuery,
+    NoteRename, NoteStatus, NoteText, SearchQuery, VaultStatus, VaultStatusQuery,
+};
 pub use self::explain::{Explain, ExplainNode};
 pub use self::node::{
     Addresses, Arbiter, AuditEntry, AuditQuery, ConfigValue, Health, HealthDetail, Invitation, Invite, Join, Joined,
@@ -75,6 +80,9 @@ pub struct Submit {
     /// Earlier jobs that it replaces.
     #[serde(default)]
     pub supersedes: Vec<JobId>,
+    /// A context pack out of this node's vault, for the job to read; none without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextWish>,
     /// The queue; `default` without.
     #[serde(default)]
     pub queue: Option<String>,

@@ -42,11 +42,17 @@ pub enum Scope {
     /// Submit, cancel and evict jobs.
     #[serde(rename = "write:jobs")]
     WriteJobs,
+    /// Search the vault and read its notes.
+    #[serde(rename = "context:read")]
+    ContextRead,
+    /// Push documents, and change notes of the vault.
+    #[serde(rename = "context:write")]
+    ContextWrite,
 }
 
 /// The text names no scope.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("'{0}' is no scope; there are read:jobs and write:jobs")]
+#[error("'{0}' is no scope; there are read:jobs, write:jobs, context:read and context:write")]
 pub struct ScopeError(String);
 
 /// What is asked for with a new token.
@@ -145,6 +151,8 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Self::ReadJobs => "read:jobs",
             Self::WriteJobs => "write:jobs",
+            Self::ContextRead => "context:read",
+            Self::ContextWrite => "context:write",
         })
     }
 }
@@ -156,6 +164,8 @@ impl FromStr for Scope {
         match text {
             "read:jobs" => Ok(Self::ReadJobs),
             "write:jobs" => Ok(Self::WriteJobs),
+            "context:read" => Ok(Self::ContextRead),
+            "context:write" => Ok(Self::ContextWrite),
             other => Err(ScopeError(other.chars().take(80).collect())),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::index::catalog::Catalog;
 use crate::index::words::Words;
@@ -62,7 +62,7 @@ impl Shared {
 }
 
 /// How the work on the index stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// What is being done.
@@ -84,7 +84,7 @@ pub struct Status {
 }
 
 /// What the indexing thread does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "is")]
 pub enum Phase {
     /// The vault is looked through for the first time since the start.
@@ -100,7 +100,7 @@ pub enum Phase {
 }
 
 /// How changes are noticed.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "by")]
 pub enum WatchState {
     /// Not yet, or there is no vault.

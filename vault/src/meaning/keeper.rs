@@ -35,6 +35,8 @@ pub struct Setup {
     pub owner: String,
     /// Where vectors are kept.
     pub store: Arc<dyn VectorStore>,
+    /// What the store wants done from time to time, after vectors came to it.
+    pub upkeep: Box<dyn Fn() + Send>,
     /// What makes them: the first, or the next while it is away.
     pub embedders: Vec<Open>,
     /// What was embedded before.
@@ -149,6 +151,7 @@ impl Keeper {
         self.opened[at].away_since = None;
         if !self.is_stopped() {
             self.complete(&collection, embedder)?;
+            (self.setup.upkeep)();
         }
         Ok(())
     }

@@ -136,3 +136,15 @@ fn what_was_embedded_is_kept() {
     assert_eq!(cache.embed(&one, &texts[..5]).unwrap().1, 5);
     assert!(folder.path().join("cache.broken").exists());
 }
+
+/// A model is loaded when it is asked, and forgotten when nobody asks.
+#[test]
+fn an_idle_model_takes_no_memory() {
+    let idle = vault::embed::idle::Idle::new(&folder(), 1).unwrap();
+    assert!(!idle.is_loaded());
+    assert_eq!(idle.embed(&["bees"]).unwrap()[0].len(), 384);
+    idle.release(std::time::Duration::from_secs(3600));
+    assert!(idle.is_loaded());
+    idle.release(std::time::Duration::ZERO);
+    assert!(!idle.is_loaded());
+}

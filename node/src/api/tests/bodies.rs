@@ -61,6 +61,8 @@ codes!(
     Unconfirmed,
     Locked,
     Gone,
+    Conflict,
+    NoVault,
     Internal,
 );
 

@@ -4,6 +4,7 @@
 //! end), `lose` (its log), `panic`.
 
 mod arbitration;
+mod context;
 mod state;
 mod why;
 
@@ -85,12 +86,12 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Fake {
     pub fn authenticate(&self, bearer: &str) -> Option<Caller> {
-        let scope = match bearer {
-            READER => Scope::ReadJobs,
-            WRITER => Scope::WriteJobs,
+        let scopes = match bearer {
+            READER => [Scope::ReadJobs, Scope::ContextRead],
+            WRITER => [Scope::WriteJobs, Scope::ContextWrite],
             _ => return None,
         };
-        Some(Caller::Token { name: bearer.to_owned(), scopes: BTreeSet::from([scope]) })
+        Some(Caller::Token { name: bearer.to_owned(), scopes: BTreeSet::from(scopes) })
     }
 
     pub async fn health(&self, _: &Caller) -> Health {

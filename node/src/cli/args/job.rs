@@ -134,6 +134,18 @@ pub struct SubmitOptions {
     /// One line for people
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
+    /// More for people; with --context also what notes are found by
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Give the job notes of this node's vault that fit its title and description, in $RHIZOME_CONTEXT
+    #[arg(long)]
+    pub context: bool,
+    /// A note that the job shall have; may be given again
+    #[arg(long = "note", value_name = "NOTE")]
+    pub notes: Vec<String>,
+    /// What those notes may have in tokens; 4000 without
+    #[arg(long, value_name = "COUNT")]
+    pub context_tokens: Option<usize>,
     /// A label, for people and filters
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,

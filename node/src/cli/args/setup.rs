@@ -24,6 +24,9 @@ pub struct InitOptions {
 /// How the daemon differs from its configuration file.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub struct UpOptions {
+    /// The Obsidian vault that is indexed: the folder that Obsidian opens
+    #[arg(long, value_name = "PATH")]
+    pub vault: Option<PathBuf>,
     /// Set a value of the configuration for this run, such as api.listen=127.0.0.1:0
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
@@ -164,6 +167,12 @@ pub enum ScopeName {
     /// Submit, cancel, evict, upload inputs
     #[value(name = "write:jobs")]
     WriteJobs,
+    /// Search the vault and read its notes
+    #[value(name = "context:read")]
+    ContextRead,
+    /// Push documents, and change notes of the vault
+    #[value(name = "context:write")]
+    ContextWrite,
 }
 
 impl From<ScopeName> for Scope {
@@ -171,6 +180,8 @@ impl From<ScopeName> for Scope {
         match name {
             ScopeName::ReadJobs => Self::ReadJobs,
             ScopeName::WriteJobs => Self::WriteJobs,
+            ScopeName::ContextRead => Self::ContextRead,
+            ScopeName::ContextWrite => Self::ContextWrite,
         }
     }
 }

@@ -1,0 +1,71 @@
+//! The vault of the node in memory: it has one note.
+
+use bytes::Bytes;
+
+use vault::edit::Patched;
+use vault::edit::names::Renamed;
+use vault::search::{Answer, Mode};
+
+use super::Fake;
+use crate::ops::error::{Code, Error};
+use crate::ops::types::{
+    ContextQuery, Ingest, Ingested, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText, SearchQuery,
+    VaultStatus, VaultStatusQuery,
+};
+use crate::ops::{Caller, Scope};
+
+fn none<T>() -> Result<T, Error> {
+    Err(Error::new(Code::NoVault, "there is no vault in memory"))
+}
+
+impl Fake {
+    pub async fn search(&self, caller: &Caller, query: SearchQuery) -> Result<Answer, Error> {
+        caller.require(Scope::ContextRead)?;
+        Ok(Answer { hits: Vec::new(), mode: Mode::Keyword, notices: vec![query.q] })
+    }
+
+    pub async fn context(&self, caller: &Caller, _: ContextQuery) -> Result<Bytes, Error> {
+        caller.require(Scope::ContextRead)?;
+        Ok(Bytes::from_static(b"{}"))
+    }
+
+    pub async fn job_context(&self, caller: &Caller, _: &str) -> Result<Bytes, Error> {
+        caller.require(Scope::ContextRead)?;
+        none()
+    }
+
+    pub async fn ingest(&self, caller: &Caller, ingest: Ingest) -> Result<Ingested, Error> {
+        caller.require(Scope::ContextWrite)?;
+        Ok(Ingested { kept: ingest.documents.len(), removed: 0 })
+    }
+
+    pub async fn note(&self, caller: &Caller, query: NoteQuery) -> Result<NoteText, Error> {
+        caller.require(Scope::ContextRead)?;
+        Ok(NoteText { path: query.path, digest: String::new(), text: String::new() })
+    }
+
+    pub async fn patch_note(&self, caller: &Caller, _: NoteQuery, _: NotePatch) -> Result<Patched, Error> {
+        caller.require(Scope::ContextWrite)?;
+        Ok(Patched { digest: String::new(), changed: false })
+    }
+
+    pub async fn rename_note(&self, caller: &Caller, _: NoteRename) -> Result<Renamed, Error> {
+        caller.require(Scope::ContextWrite)?;
+        Ok(Renamed::default())
+    }
+
+    pub async fn links(&self, caller: &Caller, _: LinksQuery) -> Result<NoteLinks, Error> {
+        caller.require(Scope::ContextRead)?;
+        none()
+    }
+
+    pub async fn vault_status(&self, caller: &Caller, _: VaultStatusQuery) -> Result<VaultStatus, Error> {
+        caller.require(Scope::ContextRead)?;
+        none()
+    }
+
+    pub async fn rebuild_vault(&self, caller: &Caller) -> Result<VaultStatus, Error> {
+        caller.require(Scope::ContextWrite)?;
+        none()
+    }
+}
