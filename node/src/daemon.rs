@@ -118,6 +118,7 @@ pub async fn run(start: Start, stop: CancellationToken, ready: impl FnOnce(&Arc<
 fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let Start { files, loaded, radicle, program } = start;
     let config = loaded.config;
+    let context = context(&config, &files, radicle.public_key);
     let announcer: Arc<OnceLock<Replication>> = Arc::default();
     let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
     mend(&files, &radicle)?;
@@ -129,6 +130,7 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let view = Arc::new(view);
     let blobs = Blobs::open(&files.blobs()).map_err(|error| storage(&error))?;
     std::fs::create_dir_all(files.logs()).map_err(|error| storage(&error))?;
+    context.start()?;
     let sandbox = sandbox(&config, &radicle, program);
     let (capability, problems) = capability(&sandbox, &files);
     let own_alias = config.node.alias.clone().unwrap_or_else(|| radicle.config.alias().to_string());
@@ -145,8 +147,6 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let (replication, events) = Replication::start(radicle, options).map_err(|error| replication_error(&error))?;
     announcer.set(replication.clone()).ok();
     let whereabouts = Whereabouts::load(&files.whereabouts());
-    let context = context(&config, &files, id);
-    context.start()?;
     let node = Arc::new(Node {
         id,
         context,
