@@ -1,5 +1,7 @@
 //! How much two passages say the same, from 0 to 1.
 
+use std::cell::OnceCell;
+
 use super::Candidate;
 
 /// From what cosine on two passages are nearly the same: those of a note that was copied and corrected.
@@ -12,8 +14,9 @@ const SHINGLE_WORDS: usize = 3;
 /// What a passage is compared by.
 pub struct Sketch<'a> {
     vector: Option<&'a [f32]>,
-    /// Hashes of its shingles (Broder 1997), each once, in order.
-    shingles: Vec<u64>,
+    text: &'a str,
+    /// Hashes of its shingles (Broder 1997), each once, in order; taken when they are first needed.
+    shingles: OnceCell<Vec<u64>>,
 }
 
 /// What a comparison gives.
@@ -28,7 +31,7 @@ pub struct Likeness {
 impl<'a> Sketch<'a> {
     /// Of a candidate.
     pub fn new(candidate: &'a Candidate) -> Self {
-        Self { vector: candidate.vector.as_deref(), shingles: shingles(&candidate.text) }
+        Self { vector: candidate.vector.as_deref(), text: &candidate.text, shingles: OnceCell::new() }
     }
 
     /// Compares two, by their vectors where both have one, else by their words.
@@ -41,10 +44,14 @@ impl<'a> Sketch<'a> {
                 Likeness { share, is_nearly_same: share >= COSINE_SIMILAR }
             }
             _ => {
-                let share = jaccard(&self.shingles, &other.shingles);
+                let share = jaccard(self.shingles(), other.shingles());
                 Likeness { share, is_nearly_same: share >= SHINGLES_SIMILAR }
             }
         }
+    }
+
+    fn shingles(&self) -> &[u64] {
+        self.shingles.get_or_init(|| shingles(self.text))
     }
 }
 
