@@ -11,7 +11,7 @@ mod apart;
 mod archive;
 mod attached;
 mod badinput;
-
+mod context;
 mod crowd;
 mod decides;
 mod demo;

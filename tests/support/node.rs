@@ -143,6 +143,11 @@ impl Node {
         self.home.join(if self.disk.is_some() { "d/r" } else { "r" })
     }
 
+    /// Has the next daemon start with a value of the configuration.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
     /// Starts the daemon and waits until it answers.
     #[track_caller]
     pub fn up(&mut self) {
