@@ -56,9 +56,9 @@ fn told(output: &Output) -> String {
 fn a_vault_is_searched_and_changed() {
     let (node, vault) = node("ann");
     assert_eq!(paths(&node.json(&["search", "tag:project path:Projects"])), ["Projects/Garden.md"]);
-    fs::write(vault.join("Fresh.md"), "# Fresh\n\nThe quokka sleeps in [[Garden]].\n").unwrap();
+    fs::write(vault.join("Fresh.md"), "# Fresh\n\nThe wombat sleeps in [[Garden]].\n").unwrap();
     let began = Instant::now();
-    node.says("a saved note is found", &["search", "quokka"], |answer| paths(answer) == ["Fresh.md"]);
+    node.says("a saved note is found", &["search", "wombat"], |answer| paths(answer) == ["Fresh.md"]);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 
     let note = node.json(&["note", "show", "Fresh.md"]);
@@ -75,7 +75,7 @@ fn a_vault_is_searched_and_changed() {
         "It wakes at night.",
     ]);
     let written = fs::read_to_string(vault.join("Fresh.md")).unwrap();
-    assert_eq!(written, "# Fresh\n\nThe quokka sleeps in [[Garden]].\nIt wakes at night.\n");
+    assert_eq!(written, "# Fresh\n\nThe wombat sleeps in [[Garden]].\nIt wakes at night.\n");
     let refused =
         node.cli(&["note", "patch", "Fresh.md", "--if-match", &seen, "--property", "mood", "--value", "calm"]);
     assert!(told(&refused).contains("Fresh.md has changed: its digest is"), "{refused:?}");

@@ -10,7 +10,17 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("git2", &["cobs/src/adapter", "node/src/replication", "node/src/source"]),
     ("radicle_node", &["node/src/replication"]),
     ("radicle_signals", &["node/src/replication"]),
-    ("redb", &["node/src/store", "vault/src/vectors/local", "vault/src/vectors/outbox"]),
+    (
+        "redb",
+        &[
+            "node/src/store",
+            "vault/src/documents",
+            "vault/src/embed/cache",
+            "vault/src/meaning/",
+            "vault/src/vectors/local",
+            "vault/src/vectors/outbox",
+        ],
+    ),
     ("yamux", &["node/src/link"]),
     ("rustls", &["node/src/link"]),
     ("tokio_rustls", &["node/src/link"]),
@@ -31,6 +41,12 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("reqwest", &["vault/src/vectors/weaviate"]),
     ("prost", &["vault/src/vectors/milvus"]),
     ("tonic", &["vault/src/vectors/milvus"]),
+    ("tantivy", &["vault/src/index/"]),
+    ("notify", &["vault/src/ingest/watch"]),
+    ("ignore", &["vault/src/ingest/rules"]),
+    ("gemm", &["vault/src/embed/minilm/"]),
+    ("safetensors", &["vault/src/embed/minilm/"]),
+    ("tokenizers", &["vault/src/embed/minilm"]),
     ("tonic_prost", &["vault/src/vectors/milvus"]),
 ];
 

@@ -31,9 +31,11 @@ pub struct Read<'a> {
 pub fn document(read: Read<'_>, bytes: Vec<u8>) -> (Record, String) {
     let digest = digest(&bytes);
     let source = Source::new(bytes);
-    let (note, text) = if read.path.is_canvas() { canvas(&source) } else { note(read.path, source) };
+    let (mut note, text) = if read.path.is_canvas() { canvas(&source) } else { note(read.path, source) };
     let privacy = read.by_rule.max(privacy(&note));
     let passages = chunk::passages(&text, &note);
+    // where the last one ends is all that is asked of blocks without the text
+    note.blocks.drain(..note.blocks.len().saturating_sub(1));
     let record = Record {
         name: read.name.to_owned(),
         number: read.number,
