@@ -22,6 +22,7 @@ mod garbage;
 mod hostile;
 mod killed;
 mod lease;
+mod ollama;
 mod outage;
 mod pair;
 mod rad;

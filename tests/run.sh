@@ -142,6 +142,7 @@ stage docs env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace
 stage build cargo test --quiet --locked --workspace --no-run
 export SEEDS=$SEEDS_USUAL
 [ "$full" = no ] || export PROPTEST_CASES=$FULL_PROPERTY_CASES SEEDS=$FULL_SEEDS RHIZOME_TESTS_FULL=1
+[ "$full" = no ] || stage ollama tests/servers/ollama.sh install
 stage unit cargo test --locked --workspace --lib --bins
 stage model tests/model.sh "${model_flags[@]}"
 finish_rad

@@ -1,7 +1,7 @@
 //! The daemon, its command line, and all that stands between the pure parts and the world.
 //!
 //! `radicle_node` is named in [`replication`] alone, `redb` in [`store`], `yamux` and `rustls` in [`link`],
-//! `axum` in [`api`] and [`link`], `clap` in [`cli`].
+//! `axum` in [`api`] and [`link`], `reqwest` in [`llm`], `clap` in [`cli`].
 
 pub mod api;
 pub mod archive;
@@ -17,6 +17,7 @@ pub mod demo;
 pub mod follower;
 pub mod garbage;
 pub mod link;
+pub mod llm;
 pub mod logging;
 pub mod node;
 mod notes;

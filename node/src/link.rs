@@ -123,6 +123,12 @@ pub enum LinkEvent {
     },
 }
 
+/// Gives this process what TLS is computed with, unless it has it: every client of HTTPS needs that before it is made, also
+/// for an address without TLS.
+pub fn install_tls() {
+    tls::install_provider();
+}
+
 struct Shared {
     identity: Arc<LinkIdentity>,
     server: Arc<rustls::ServerConfig>,

@@ -38,7 +38,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("rayon", &["vault/src/vectors/sealed"]),
     ("deadpool_postgres", &["vault/src/vectors/postgres"]),
     ("tokio_postgres", &["vault/src/vectors/postgres"]),
-    ("reqwest", &["vault/src/vectors/weaviate"]),
+    ("reqwest", &["node/src/llm", "vault/src/vectors/weaviate"]),
     ("prost", &["vault/src/vectors/milvus"]),
     ("tonic", &["vault/src/vectors/milvus"]),
     ("tantivy", &["vault/src/index/"]),

@@ -113,6 +113,12 @@ pub(super) fn key_mismatch(error: &io::Error) -> Option<&KeyMismatch> {
     }
 }
 
+/// Makes the provider of this link that of the process, unless it has one.
+pub(super) fn install_provider() {
+    // it fails where there is one
+    rustls::crypto::ring::default_provider().install_default().ok();
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
