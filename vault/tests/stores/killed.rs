@@ -38,7 +38,7 @@ fn after(calls: u64) -> Vec<Point> {
 
 fn apply(model: &mut BTreeMap<PointId, Point>, number: u64) {
     let (points, gone) = call(number / 2);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         model.extend(points.into_iter().map(|point| (point.id, point)));
     } else {
         model.retain(|id, _| !gone.contains(id));
@@ -54,7 +54,7 @@ fn works_until_it_is_killed() {
     let mut number: u64 = std::fs::read_to_string(folder.join("first")).unwrap().parse().unwrap();
     loop {
         let (points, gone) = call(number / 2);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             store.upsert(&notes("me"), &points).unwrap();
         } else {
             store.delete(&notes("me"), &gone).unwrap();
