@@ -5,6 +5,7 @@ pub mod check;
 mod exact;
 pub mod local;
 pub mod milvus;
+pub mod outbox;
 pub mod postgres;
 pub mod remote;
 mod sealed;
