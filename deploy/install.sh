@@ -27,6 +27,8 @@ for word in "$@"; do
         need gcc gcc libc6-dev
         need ip iproute2
         need strace strace
+        # the vector stores that tests start come as Python packages
+        python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
         compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
         ;;
     vm)
