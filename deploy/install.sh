@@ -28,6 +28,8 @@ for word in "$@"; do
         need ip iproute2
         need strace strace
         python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+        # the vector stores that tests start come as Python packages
+        python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
         compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
         ;;
     vm)

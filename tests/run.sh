@@ -5,11 +5,11 @@
 #   tests/run.sh [--full] [--no-install] [--only STAGE]
 #
 #   --full         adds what takes longer: many more cases of each property, crash and simulation, the model of the claim
-#                  protocol under all faults together, the sandbox under each layout of control groups, and the demo from
-#                  a release build
+#                  protocol under all faults together, the sandbox under each layout of control groups, the vectors in a
+#                  Weaviate, which takes minutes to build once and needs Go, and the demo from a release build
 #   --no-install   says what is missing instead of installing it
-#   --only STAGE   one of: install minilm rad format shell pure alone clippy docs build unit model integration skips
-#                  cgroups demo
+#   --only STAGE   one of: install minilm rad servers format shell pure alone clippy docs build unit model integration
+#                  skips cgroups demo
 set -euo pipefail
 
 STAGE_SECONDS_MAX=2400
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $only in
-'' | install | minilm | rad | format | shell | pure | alone | clippy | docs | build | unit | model | integration | skips) ;;
+'' | install | minilm | rad | servers | format | shell | pure | alone | clippy | docs | build | unit | model | integration | skips) ;;
 cgroups | demo) full=yes ;;
 *) sed -n '2,12s/^# \{0,1\}//p' "tests/run.sh" >&2 && exit 64 ;;
 esac
@@ -123,7 +123,8 @@ export logs
 
 packages=(build test)
 model_flags=()
-[ "$full" = no ] || { packages+=(vm) model_flags=(--full); }
+servers=(postgres milvus)
+[ "$full" = no ] || { packages+=(vm) model_flags=(--full) servers+=(weaviate); }
 stage install deploy/install.sh "${install_flags[@]}" "${packages[@]}"
 if [ "${CI:-}" = true ] && [ -z "$only" ]; then
     # what an earlier clone has compiled of our own crates is of no use to this one, and would pile up
@@ -132,8 +133,10 @@ fi
 stage minilm deploy/minilm.sh
 if RHIZOME_MINILM_DIR=$(deploy/minilm.sh --where 2>/dev/null); then export RHIZOME_MINILM_DIR; fi
 start_rad
+# the vector stores of other products, for the tests of ours: installed once
+stage servers bash -euo pipefail -c 'for product in "$@"; do tests/servers/$product.sh install; done' - "${servers[@]}"
 stage format cargo fmt --all --check -- --color never
-stage shell bash -c 'for script in .ci/run deploy/*.sh tests/*.sh; do bash -n "$script" || exit 1; done'
+stage shell bash -c 'for script in .ci/run deploy/*.sh tests/*.sh tests/servers/*.sh; do bash -n "$script" || exit 1; done'
 # the pure part of cobs by itself, then cobs by itself: in the workspace a dependency's missing feature would not show
 stage pure cargo check --quiet --locked -p rhizome-cobs --no-default-features
 stage alone cargo check --quiet --locked -p rhizome-cobs

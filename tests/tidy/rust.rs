@@ -34,7 +34,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("pulldown_cmark", &["vault/src/parse"]),
     ("saphyr", &["vault/src/parse"]),
     ("instant_distance", &["vault/src/vectors/sealed"]),
-    ("postcard", &["vault/src/vectors/sealed"]),
+    ("postcard", &["vault/src/vectors/sealed", "vault/src/vectors/outbox"]),
     ("rayon", &["vault/src/vectors/sealed"]),
     ("deadpool_postgres", &["vault/src/vectors/postgres"]),
     ("tokio_postgres", &["vault/src/vectors/postgres"]),

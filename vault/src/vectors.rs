@@ -1,9 +1,16 @@
 //! Where vectors are kept and compared: one trait over the stores in process and those of other products.
 
+pub mod breaker;
 pub mod check;
 mod exact;
 pub mod local;
+pub mod milvus;
+pub mod outbox;
+pub mod postgres;
+pub mod remote;
 mod sealed;
+pub mod url;
+pub mod weaviate;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Collection, POINTS_MAX, Point, PointId, VectorError};
 
-/// Most numbers of a vector. With it no sum of products of [`super::exact`] leaves an `i32`.
+/// Most numbers of a vector. With it no sum of products of a scan leaves an `i32`.
 pub const DIMENSION_MAX: usize = 4_096;
 /// Longest name of a document, in bytes: the longest path of a file.
 pub const DOCUMENT_BYTES_MAX: usize = 4_096;
@@ -19,7 +19,7 @@ pub const LENGTH_TOLERANCE: f64 = 0.01;
 
 /// The checks of one store.
 #[derive(Clone, Copy)]
-pub(super) struct Check<'a> {
+pub struct Check<'a> {
     /// What the store is called in an error.
     pub store: &'a str,
 }

@@ -123,7 +123,7 @@ fn gives_vectors_back_to_the_last_bit(store: &dyn VectorStore) {
     };
     for limit in [7, 100, 1_000] {
         let all = pages(store, &collection, limit);
-        assert_eq!(bits(&all), bits(&points));
+        assert!(bits(&all) == bits(&points), "vectors are not as they were given");
         assert_eq!(all, points);
     }
 }

@@ -7,3 +7,5 @@ mod killed;
 mod local;
 mod model;
 mod points;
+mod remote;
+mod servers;
