@@ -1,27 +1,26 @@
 //! The vault: searching, packs, documents, changes of notes, links, and how all of it stands.
 
-use std::collections::BTreeMap;
+mod patch;
+mod refused;
+mod shown;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vault::context::{self, Ask, ContextError, Made};
-use vault::documents::DocumentsError;
-use vault::edit::names::{self, NameError, Renamed};
-use vault::edit::{self, EditError, Patch, Patched};
+use vault::context::Ask;
+use vault::edit::names::{self, Renamed};
+use vault::edit::{self, Patched};
 use vault::index::record::Privacy;
 use vault::ingest::read::digest;
-use vault::ingest::shared::Phase;
-use vault::links::{Target, TargetPlace};
-use vault::pack::{Budget, PackError, Private, tokens};
-use vault::patch::{Change, Place, Value};
+use vault::pack::{Budget, Private};
 use vault::path::VaultPath;
-use vault::search::{self, Answer, Request, SearchError};
+use vault::search::{self, Answer, Request};
 
 use super::error::{Code, Error};
 use super::jobs::storage;
 use super::types::{
-    ContextQuery, Coverage, Ingest, Ingested, LinkShown, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename,
-    NoteStatus, NoteText, SearchQuery, VaultStatus, VaultStatusQuery,
+    ContextQuery, Ingest, Ingested, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText, SearchQuery,
+    VaultStatus, VaultStatusQuery,
 };
 use super::{Caller, Scope};
 use crate::context::Opened;
@@ -32,8 +31,6 @@ const HITS: usize = 10;
 pub(super) const BUDGET_TOKENS: usize = 4_000;
 /// Documents of one push.
 const DOCUMENTS_MAX: usize = 1_000;
-/// Documents with warnings that a status names.
-const WARNED_MAX: usize = 1_000;
 /// Largest pack that is shown of a job, in bytes.
 const PACK_BYTES_MAX: u64 = 16 << 20;
 
@@ -50,7 +47,7 @@ impl Node {
             let (mode, matching, limit) = (query.mode, query.matching, query.limit.unwrap_or(HITS));
             let request = Request { query: &query.q, mode, matching, limit, privacy };
             let meaning = ready.as_ref().map(vault::meaning::Ready::meaning);
-            search::search(&opened.worker.shared().serving(), meaning, request).map_err(|error| search_error(&error))
+            search::search(&opened.worker.shared().serving(), meaning, request).map_err(|error| refused::search(&error))
         })
         .await
     }
@@ -106,10 +103,10 @@ impl Node {
         let node = Arc::clone(self);
         let work = move || {
             let opened = node.context.open()?;
-            opened.documents.put(&ingest.documents).map_err(|error| documents_error(&error))?;
+            opened.documents.put(&ingest.documents).map_err(|error| refused::documents(&error))?;
             let mut removed = 0;
             for id in &ingest.remove {
-                removed += usize::from(opened.documents.remove(id).map_err(|error| documents_error(&error))?);
+                removed += usize::from(opened.documents.remove(id).map_err(|error| refused::documents(&error))?);
             }
             let kept = ingest.documents.len();
             let ids = ingest.documents.into_iter().map(|document| document.id).chain(ingest.remove).collect();
@@ -151,8 +148,8 @@ impl Node {
         self.with_vault(move |opened| {
             let (root, path) = (opened.root()?, path(&query.path)?);
             let seen = change.if_match.clone();
-            let patch = patch(change)?;
-            edit::patch(root, &path, seen.as_deref(), &patch).map_err(|error| edit_error(&error))
+            let patch = patch::patch(change)?;
+            edit::patch(root, &path, seen.as_deref(), &patch).map_err(|error| refused::edit(&error))
         })
         .await
     }
@@ -173,7 +170,7 @@ impl Node {
                 let digest_of = |path: &VaultPath| catalog.named(path.as_str()).map(|entry| entry.digest.clone());
                 names::rename(root, catalog.links(), digest_of, &opened.journal, &from, &to)
             };
-            let renamed = renamed.map_err(|error| name_error(&error))?;
+            let renamed = renamed.map_err(|error| refused::name(&error))?;
             opened.worker.scan().map_err(|error| storage(&error))?;
             Ok(renamed)
         })
@@ -241,125 +238,6 @@ impl Node {
     }
 }
 
-impl Opened {
-    fn root(&self) -> Result<&vault::root::Root, Error> {
-        self.root.as_deref().ok_or_else(|| Error::new(Code::NoVault, "this node has documents, and no vault"))
-    }
-
-    /// Makes a pack.
-    pub(super) fn pack(&self, ask: Ask<'_>) -> Result<Made, Error> {
-        let ready = self.meanings.as_ref().and_then(vault::meaning::Meanings::ready);
-        let meaning = ready.as_ref().map(vault::meaning::Ready::meaning);
-        context::pack(&self.worker.shared().serving(), meaning, ask, &tokens::tokens)
-            .map_err(|error| context_error(&error))
-    }
-
-    fn links_of(&self, path: &VaultPath) -> Result<NoteLinks, Error> {
-        let serving = self.worker.shared().serving();
-        let catalog = serving.catalog();
-        if !catalog.links().contains(path) {
-            return Err(Error::new(Code::NotFound, format!("there is no file {path} in the vault")));
-        }
-        let outgoing = catalog.links().outgoing(path).map(|(link, target)| {
-            let (path, leads) = match target {
-                Target::External => (None, "external"),
-                Target::Unresolved => (None, "unresolved"),
-                Target::File { path, place: TargetPlace::Missing } => (Some(path.into()), "missing_place"),
-                Target::File { path, place: TargetPlace::Whole | TargetPlace::Found(_) } => (Some(path.into()), "file"),
-            };
-            LinkShown { path, target: link.path.clone(), leads: leads.to_owned() }
-        });
-        let outgoing = outgoing.collect();
-        let backlinks = catalog.links().backlinks(path).into_iter().map(|backlink| LinkShown {
-            path: Some(backlink.from.into()),
-            target: backlink.link.path,
-            leads: "file".to_owned(),
-        });
-        Ok(NoteLinks::File { path: path.to_string(), outgoing, backlinks: backlinks.collect() })
-    }
-
-    fn loose_links(&self) -> NoteLinks {
-        let serving = self.worker.shared().serving();
-        let catalog = serving.catalog();
-        let unresolved = catalog.links().unresolved().into_iter().map(|(name, links)| {
-            let mut files: Vec<String> = links.into_iter().map(|link| link.from.into()).collect();
-            files.dedup();
-            (name, files)
-        });
-        let unresolved = unresolved.collect();
-        let orphans = catalog.links().orphans().into_iter().map(ToString::to_string).collect();
-        NoteLinks::Vault { unresolved, orphans }
-    }
-
-    fn status(&self, note: Option<NoteStatus>) -> VaultStatus {
-        let shared = self.worker.shared();
-        let serving = shared.serving();
-        let catalog = serving.catalog();
-        let (mut meaning, mut warnings) = (0, BTreeMap::new());
-        for (_, entry) in catalog.entries() {
-            let meanings = self.meanings.as_ref();
-            meaning += u64::from(meanings.is_some_and(|all| all.stamped(&entry.name, &entry.passages).is_some()));
-            if !entry.warnings.is_empty() && warnings.len() < WARNED_MAX {
-                let words: Vec<String> = entry.warnings.iter().map(ToString::to_string).collect();
-                warnings.insert(entry.name.clone(), words);
-            }
-        }
-        let index = shared.status();
-        let words = catalog.len() as u64;
-        VaultStatus {
-            vault: self.root.as_ref().map(|root| root.folder().display().to_string()),
-            coverage: Coverage { documents: words + index.skipped.len() as u64 + index.skipped_more, words, meaning },
-            warnings,
-            meaning: self.meanings.as_ref().map(vault::meaning::Meanings::status),
-            index,
-            note,
-        }
-    }
-
-    fn note_status(&self, path: &str) -> Result<NoteStatus, Error> {
-        let shared = self.worker.shared();
-        let serving = shared.serving();
-        let catalog = serving.catalog();
-        let status = shared.status();
-        let Some(entry) = catalog.named(path) else {
-            let why = match status.skipped.get(path) {
-                Some(why) => why.clone(),
-                None if status.phase == Phase::Ready => {
-                    return Err(Error::new(Code::NotFound, format!("there is no document {path}")));
-                }
-                None => "the index is being built".to_owned(),
-            };
-            let why = Some(why);
-            let path = path.to_owned();
-            return Ok(NoteStatus {
-                path,
-                words_at_ms: None,
-                links_at_ms: None,
-                meaning_at_ms: None,
-                why,
-                private: false,
-            });
-        };
-        let meaning_at_ms = self.meanings.as_ref().and_then(|all| all.stamped(path, &entry.passages));
-        let why = match (&self.meanings, meaning_at_ms) {
-            (_, Some(_)) => None,
-            (None, _) => Some("no embedder is configured".to_owned()),
-            (Some(all), None) => {
-                let waits = || "its passages wait to be embedded".to_owned();
-                Some(all.status().failure.unwrap_or_else(waits))
-            }
-        };
-        Ok(NoteStatus {
-            path: entry.name.clone(),
-            words_at_ms: Some(entry.indexed_at_ms),
-            links_at_ms: Some(entry.indexed_at_ms),
-            meaning_at_ms,
-            why,
-            private: entry.privacy == Privacy::Private,
-        })
-    }
-}
-
 /// The budget that is meant.
 pub(super) fn budget(tokens: Option<usize>, bytes: Option<usize>) -> Result<Budget, Error> {
     match (tokens, bytes) {
@@ -372,100 +250,4 @@ pub(super) fn budget(tokens: Option<usize>, bytes: Option<usize>) -> Result<Budg
 
 fn path(text: &str) -> Result<VaultPath, Error> {
     VaultPath::new(text).map_err(|error| Error::new(Code::BadRequest, format!("'{text}': {error}")))
-}
-
-/// What a change of a note means, of which exactly one place and one change are given.
-fn patch(change: NotePatch) -> Result<Patch, Error> {
-    let wrong = |why: &str| Error::new(Code::BadRequest, why);
-    let places = [change.heading.is_some(), change.block.is_some(), change.property.is_some()];
-    if places.into_iter().filter(|given| *given).count() != 1 {
-        return Err(wrong("a change names one of heading, block and property"));
-    }
-    let texts = [&change.replace, &change.prepend, &change.append];
-    let changes = texts.into_iter().filter(|given| given.is_some()).count();
-    if let Some(name) = change.property {
-        if changes > 0 || change.value.is_some() == change.remove {
-            return Err(wrong("a property has a value, or is removed"));
-        }
-        let value = change.value.map(value).transpose()?;
-        return Ok(Patch::Property { name, value });
-    }
-    if changes != 1 || change.value.is_some() || change.remove {
-        return Err(wrong("a heading or block has one of replace, prepend and append"));
-    }
-    let place = match (change.heading, change.block) {
-        (Some(path), _) => Place::Heading(path),
-        (None, block) => Place::Block(block.unwrap_or_default().trim_start_matches('^').to_owned()),
-    };
-    let text = change.replace.map(Change::Replace);
-    let text = text.or_else(|| change.prepend.map(Change::Prepend)).or_else(|| change.append.map(Change::Append));
-    let change = text.ok_or_else(|| wrong("a heading or block has one of replace, prepend and append"))?;
-    Ok(Patch::Text { place, change })
-}
-
-fn value(json: serde_json::Value) -> Result<Value, Error> {
-    let wrong =
-        || Error::new(Code::BadRequest, "a property is text, a number, true or false, null, or a list of texts");
-    Ok(match json {
-        serde_json::Value::Null => Value::Empty,
-        serde_json::Value::Bool(checked) => Value::Checkbox(checked),
-        serde_json::Value::Number(number) => Value::Number(number.as_f64().ok_or_else(wrong)?),
-        serde_json::Value::String(text) => Value::Text(text),
-        serde_json::Value::Array(values) => {
-            let texts = values.into_iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(wrong));
-            Value::List(texts.collect::<Result<_, _>>()?)
-        }
-        serde_json::Value::Object(_) => return Err(wrong()),
-    })
-}
-
-fn search_error(error: &SearchError) -> Error {
-    match error {
-        SearchError::Query(error) => Error::new(Code::BadRequest, error.to_string())
-            .hint("the README has the search language, which is Obsidian's"),
-        SearchError::Limit(_) => Error::new(Code::BadRequest, error.to_string()),
-        SearchError::Index(error) => storage(error),
-    }
-}
-
-fn context_error(error: &ContextError) -> Error {
-    match error {
-        ContextError::NoNote(_) => Error::new(Code::NotFound, error.to_string()),
-        ContextError::Named(_) | ContextError::Nothing | ContextError::Pack(PackError::NoBudget) => {
-            Error::new(Code::BadRequest, error.to_string())
-        }
-        ContextError::Search(error) => search_error(error),
-        ContextError::Index(error) => storage(error),
-        ContextError::Pack(error) => Error::new(Code::Internal, error.to_string()),
-    }
-}
-
-fn documents_error(error: &DocumentsError) -> Error {
-    match error {
-        DocumentsError::Id(_) => Error::new(Code::BadRequest, error.to_string()),
-        DocumentsError::Long(_) | DocumentsError::Full => Error::new(Code::TooLarge, error.to_string()),
-        DocumentsError::Store { .. } => storage(error),
-    }
-}
-
-fn edit_error(error: &EditError) -> Error {
-    match error {
-        EditError::Missing(_) => Error::new(Code::NotFound, error.to_string()),
-        EditError::NotANote(_) | EditError::Patch(_) => Error::new(Code::BadRequest, error.to_string()),
-        EditError::Conflict { .. } => Error::new(Code::Conflict, error.to_string())
-            .hint("read it with: rhizome note show PATH, or GET /v1/notes?path=PATH"),
-        EditError::Write { .. } => storage(error),
-    }
-}
-
-fn name_error(error: &NameError) -> Error {
-    match error {
-        NameError::Rename(vault::rename::RenameError::Missing(_)) => Error::new(Code::NotFound, error.to_string()),
-        NameError::Rename(vault::rename::RenameError::Taken(_)) => {
-            Error::new(Code::Conflict, error.to_string()).hint("choose another name, or move that file first")
-        }
-        NameError::Rename(_) => Error::new(Code::BadRequest, error.to_string()),
-        NameError::Behind(_) => Error::new(Code::Busy, error.to_string()).retry_after_ms(1_000),
-        NameError::Write { .. } | NameError::Journal { .. } => storage(error),
-    }
 }
