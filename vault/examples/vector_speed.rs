@@ -1,7 +1,8 @@
-//! How fast vectors are found, and how many of the nearest: `vector_speed [--quick] [URL]`.
+//! How fast vectors are found, and how many of the nearest: `vector_speed [--quick] [URL..]`.
 //!
 //! Prints one JSON object a line: the store in process, scanned and in graphs, with vectors like those of texts (clustered)
-//! and with random ones; and the same questions to a remote store, by its URL.
+//! and with random ones; or, where there are URLs, the
+//! same questions to those stores.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own reads its arguments")]
 
@@ -11,7 +12,7 @@ use std::time::Instant;
 use vault::embed::EmbedderId;
 use vault::vectors::check::cosine;
 use vault::vectors::local::LocalStore;
-use vault::vectors::{Collection, Content, POINTS_MAX, Point, PointId, VectorStore};
+use vault::vectors::{Collection, Content, POINTS_MAX, Point, PointId, VectorStore, remote};
 
 const DIMENSION: usize = 384;
 const QUERIES: usize = 200;
@@ -28,18 +29,51 @@ enum Kind {
     Random,
 }
 
+/// Whether graphs are measured too, which take minutes to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sealed {
+    /// They are.
+    Too,
+    /// They are not.
+    No,
+}
+
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let (options, urls): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let quick = options.iter().any(|option| option == "--quick");
+    for url in &urls {
+        ask_remote(url);
+    }
+    if !urls.is_empty() {
+        return;
+    }
     for kind in [Kind::Clustered, Kind::Random] {
-        let (points, queries) = (points(kind, if quick { SMALL } else { LARGE }), queries(kind));
+        let (points, queries) = (points(kind, LARGE), queries(kind));
         for count in [SMALL, LARGE].into_iter().filter(|count| *count <= points.len()) {
-            in_process(kind, &points[..count], &queries);
+            in_process(if quick { Sealed::No } else { Sealed::Too }, kind, &points[..count], &queries);
         }
     }
 }
 
-fn in_process(kind: Kind, points: &[Point], queries: &[Vec<f32>]) {
+/// The same questions to a store of another product.
+fn ask_remote(url: &str) {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("there are threads");
+    let url = url.parse().expect("the argument is the URL of a vector store");
+    let store = remote::open(&url, runtime.handle().clone()).expect("the URL is of a store");
+    for kind in [Kind::Clustered, Kind::Random] {
+        let (points, queries) = (points(kind, SMALL), queries(kind));
+        store.remove(&collection()).expect("the store answers");
+        let started = Instant::now();
+        fill(&*store, &points);
+        let filled_s = started.elapsed().as_secs_f64();
+        report(store.name(), kind, &points, &queries, &*store, &format!("\"fill_s\":{filled_s:.2}"));
+        store.remove(&collection()).expect("the store answers");
+    }
+}
+
+fn in_process(sealed: Sealed, kind: Kind, points: &[Point], queries: &[Vec<f32>]) {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let before = resident_kib();
     let (store, _) = LocalStore::open_with(folder.path(), points.len()).expect("a new store opens");
@@ -48,6 +82,9 @@ fn in_process(kind: Kind, points: &[Point], queries: &[Vec<f32>]) {
     let filled_s = started.elapsed().as_secs_f64();
     let memory_kib = resident_kib().saturating_sub(before);
     report("exact", kind, points, queries, &store, &format!("\"fill_s\":{filled_s:.2},\"memory_kib\":{memory_kib}"));
+    if sealed == Sealed::No {
+        return;
+    }
     let started = Instant::now();
     store.maintain().expect("the disk has room");
     let built_s = started.elapsed().as_secs_f64();

@@ -157,17 +157,22 @@ impl State {
         limit: usize,
     ) -> Result<Vec<Near>, Fault> {
         let vectors = self.database.begin_read()?.open_table(VECTORS)?;
-        let mut hits = Vec::with_capacity(guesses.len());
+        let mut hits: Vec<(f32, &Guess, String)> = Vec::with_capacity(limit + 1);
         for guess in guesses {
+            // what cannot reach the worst of those found needs no look at the disk
+            if hits.len() == limit && hits.last().is_some_and(|worst| guess.score + guess.error < worst.0) {
+                continue;
+            }
             // a change that is on disk already and not yet in memory may have taken it away
             let Some(row) = vectors.get((live.number, guess.id.0))? else { continue };
             let row = read_vector(collection.embedder.dimension, guess.id, row.value())?;
             if row.document == guess.document {
-                hits.push((cosine(vector, &row.vector), guess, row.digest));
+                let score = cosine(vector, &row.vector);
+                let place = hits.partition_point(|(other, hit, _)| (*other, guess.id) > (score, hit.id));
+                hits.insert(place, (score, guess, row.digest));
+                hits.truncate(limit);
             }
         }
-        hits.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.id.cmp(&right.1.id)));
-        hits.truncate(limit);
         let near = hits.into_iter().filter_map(|(score, guess, digest)| {
             let document = live.names.of(guess.document)?.to_owned();
             Some(Near { id: guess.id, document, digest, score })

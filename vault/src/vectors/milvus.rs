@@ -4,6 +4,7 @@
 //! Written at its strongest consistency, so that a call that has returned is seen by every later one.
 
 mod client;
+mod columns;
 mod messages;
 
 use std::collections::BTreeSet;
@@ -12,33 +13,25 @@ use prost::Message as _;
 use tokio::runtime::Handle;
 
 use self::client::{Answer, Client, Failure};
+use self::columns::{FLOAT_VECTOR, PROPERTY, hex_id, listed, pairs, read_collection, read_points, schema, texts};
 use self::messages::{
-    CollectionRequest, CollectionSchema, CreateCollectionRequest, CreateIndexRequest, DeleteRequest,
-    DescribeCollectionResponse, FieldData, FieldSchema, FloatArray, KeyValuePair, LoadCollectionRequest,
-    MutationResult, PlaceholderGroup, PlaceholderValue, QueryRequest, QueryResults, ScalarField, SearchRequest,
-    SearchResults, ShowCollectionsRequest, ShowCollectionsResponse, Status, StringArray, UpsertRequest, VectorField,
+    CollectionRequest, CreateCollectionRequest, CreateIndexRequest, DeleteRequest, DescribeCollectionResponse,
+    FieldData, FloatArray, LoadCollectionRequest, MutationResult, PlaceholderGroup, PlaceholderValue, QueryRequest,
+    QueryResults, SearchRequest, SearchResults, ShowCollectionsRequest, ShowCollectionsResponse, Status, UpsertRequest,
+    VectorField,
 };
-use super::check::{DIGEST_BYTES_MAX, DOCUMENT_BYTES_MAX};
 use super::remote::{CALL_MS, Remote, SEARCH_MS, collection_json, collection_name, document_key};
 use super::url::Login;
 use super::{Collection, HITS_MAX, Near, POINTS_MAX, Point, PointId, VectorError, VectorStore};
 
 /// Most of one request, in bytes of vectors: servers take 4 MiB by themselves.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Length of an id or a key: 16 bytes in hexadecimal.
-const HEX_BYTES: usize = 32;
-/// `schema.DataType.VarChar`.
-const VAR_CHAR: i32 = 21;
-/// `schema.DataType.FloatVector`, also `common.PlaceholderType.FloatVector`.
-const FLOAT_VECTOR: i32 = 101;
 /// `common.ConsistencyLevel.Strong`.
 const STRONG: i32 = 0;
 /// `common.DslType.BoolExprV1`.
 const EXPRESSION: i32 = 1;
 /// How a collection of ours begins.
 const PREFIX: &str = "rhizome";
-/// The property of a collection that says which of ours it is.
-const PROPERTY: &str = "rhizome.collection";
 /// The columns that make a point.
 const COLUMNS: [&str; 4] = ["id", "document", "digest", "vector"];
 
@@ -333,82 +326,4 @@ impl VectorStore for MilvusStore {
         let message = self.about(&name);
         self.remote.wait(CALL_MS, async { self.on::<Status, _>(&name, "DropCollection", message).await.map(drop) })
     }
-}
-
-/// Which of ours a collection is: by its property, or by its description where that is not kept.
-fn read_collection(described: &DescribeCollectionResponse) -> Option<Collection> {
-    let property = described.properties.iter().find(|property| property.key == PROPERTY);
-    let text = property.map(|property| &property.value).or(described.schema.as_ref().map(|schema| &schema.description));
-    serde_json::from_str(text?).ok()
-}
-
-/// What a collection is made of.
-fn schema(name: &str, collection: &Collection) -> CollectionSchema {
-    let text = |id: i64, name: &str, bytes: usize| FieldSchema {
-        field_id: id,
-        name: name.to_owned(),
-        is_primary_key: name == "id",
-        data_type: VAR_CHAR,
-        type_params: pairs(&[("max_length", &bytes.to_string())]),
-        ..FieldSchema::default()
-    };
-    let vector = FieldSchema {
-        field_id: 104,
-        name: "vector".into(),
-        data_type: FLOAT_VECTOR,
-        type_params: pairs(&[("dim", &collection.embedder.dimension.to_string())]),
-        ..FieldSchema::default()
-    };
-    let fields = vec![
-        text(100, "id", HEX_BYTES),
-        text(101, "document", DOCUMENT_BYTES_MAX),
-        text(102, "document_key", HEX_BYTES),
-        text(103, "digest", DIGEST_BYTES_MAX),
-        vector,
-    ];
-    CollectionSchema { name: name.to_owned(), description: collection_json(collection), fields }
-}
-
-fn read_points(columns: &[FieldData]) -> Option<Vec<Point>> {
-    let column = |name: &str| columns.iter().find(|column| column.field_name == name);
-    let texts = |name: &str| Some(&column(name)?.scalars.as_ref()?.string_data.as_ref()?.data);
-    let Some(vectors) = column("vector").and_then(|column| column.vectors.as_ref()) else {
-        // nothing was found
-        return columns
-            .iter()
-            .all(|column| column.scalars.is_none())
-            .then(Vec::new)
-            .or_else(|| texts("id").is_some_and(Vec::is_empty).then(Vec::new));
-    };
-    let numbers = vectors.float_vector.as_ref().map_or(&[][..], |numbers| &numbers.data);
-    let vectors = numbers.chunks_exact(usize::try_from(vectors.dim).ok()?.max(1));
-    let (ids, documents, digests) = (texts("id")?, texts("document")?, texts("digest")?);
-    if [documents.len(), digests.len(), vectors.len()] != [ids.len(); 3] {
-        return None;
-    }
-    let rows = ids.iter().zip(documents).zip(digests).zip(vectors);
-    let point = |(((id, document), digest), vector): (((&String, &String), &String), &[f32])| {
-        let id = PointId(u128::from_str_radix(id, 16).ok()?);
-        Some(Point { id, document: document.clone(), digest: digest.clone(), vector: vector.to_vec() })
-    };
-    rows.map(point).collect()
-}
-
-fn texts(name: &str, data: Vec<String>) -> FieldData {
-    let scalars = ScalarField { long_data: None, string_data: Some(StringArray { data }) };
-    FieldData { kind: VAR_CHAR, field_name: name.to_owned(), scalars: Some(scalars), vectors: None }
-}
-
-fn pairs(pairs: &[(&str, &str)]) -> Vec<KeyValuePair> {
-    pairs.iter().map(|(key, value)| KeyValuePair { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
-}
-
-/// An expression for a column that is one of some values, which are of letters and digits.
-fn listed(column: &str, values: &[String]) -> String {
-    format!("{column} in [\"{}\"]", values.join("\",\""))
-}
-
-/// An id whose order as a text is its own.
-fn hex_id(id: PointId) -> String {
-    format!("{:032x}", id.0)
 }

@@ -77,6 +77,14 @@ impl LocalStore {
 
     /// Seals what is scanned where it is much, and answers with how many points that were.
     fn seal_one(&self, collection: &Collection) -> Result<Option<usize>, VectorError> {
+        match self.build_one(collection)? {
+            Some((number, graph)) => self.take_in(collection, number, graph),
+            None => Ok(None),
+        }
+    }
+
+    /// Builds a graph of what is scanned where it is much, and its file. Nothing else knows of it yet.
+    pub(super) fn build_one(&self, collection: &Collection) -> Result<Option<(u32, Graph)>, VectorError> {
         let points = self.read(|state| {
             let live = state.collections.get(collection).filter(|live| live.flat.len() >= self.seal_points);
             Ok(live.map(|live| copied(&live.flat)))
@@ -87,6 +95,16 @@ impl LocalStore {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         let path = segment_path(&self.folder, number);
         sealed::write(&path, &graph).map_err(|error| away(format!("{}: {error}", path.display())))?;
+        Ok(Some((number, graph)))
+    }
+
+    /// Takes a graph in, with those of its points that are as they were when it was begun, and answers with how many.
+    pub(super) fn take_in(
+        &self,
+        collection: &Collection,
+        number: u32,
+        graph: Graph,
+    ) -> Result<Option<usize>, VectorError> {
         let sealed = self.write(
             |state| {
                 let Some(live) = state.collections.get(collection) else { return Ok(None) };
@@ -105,7 +123,7 @@ impl LocalStore {
             },
         )?;
         if sealed.is_none() {
-            fs::remove_file(&path).ok();
+            fs::remove_file(segment_path(&self.folder, number)).ok();
         }
         Ok(sealed)
     }

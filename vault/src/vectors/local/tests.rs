@@ -76,6 +76,34 @@ fn a_lost_segment_is_made_again() {
     }
 }
 
+/// What changes while a graph is built is not in it, as it was or at all.
+#[test]
+fn a_change_during_a_build_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open_with(folder.path(), 100).unwrap().0;
+    let mut points = points(120);
+    store.upsert(&collection(), &points).unwrap();
+    let (number, graph) = store.build_one(&collection()).unwrap().unwrap();
+    points[5].vector = vec![0.0, 0.0, 1.0];
+    points[6].document = "moved.md".to_owned();
+    store.upsert(&collection(), &points[5..7]).unwrap();
+    store.delete(&collection(), &[points.remove(30).id]).unwrap();
+    assert_eq!(store.take_in(&collection(), number, graph).unwrap(), Some(118));
+    assert_whole(&store, &points);
+    assert_eq!(store.search(&collection(), &[0.0, 0.0, 1.0], 1, None).unwrap()[0].id, points[5].id);
+    drop(store);
+    let store = LocalStore::open_with(folder.path(), 100).unwrap().0;
+    assert_whole(&store, &points);
+    let removed = store.build_one(&collection()).unwrap();
+    assert!(removed.is_none(), "two points are no graph");
+    // of a collection that is gone meanwhile nothing stays
+    store.upsert(&collection(), &points).unwrap();
+    let (number, graph) = store.build_one(&collection()).unwrap().unwrap();
+    store.remove(&collection()).unwrap();
+    assert_eq!(store.take_in(&collection(), number, graph).unwrap(), None);
+    assert_eq!(segments(folder.path()).len(), 0);
+}
+
 /// What an end in the midst of upkeep leaves is swept away: files that nothing names.
 #[test]
 fn what_an_unfinished_seal_leaves_is_removed() {
