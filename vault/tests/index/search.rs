@@ -51,7 +51,7 @@ fn a_hit_shows_its_place() {
     assert!(hit.excerpt.starts_with("Find the queen first."), "{}", hit.excerpt);
     assert_eq!(serde_json::to_value(hit.privacy).unwrap(), "private");
     let [part] = &hit.parts[..] else { panic!("{hit:#?}") };
-    assert_eq!((part.list, part.rank), ("words", 1));
+    assert_eq!((&*part.list, part.rank), ("words", 1));
     assert!(part.raw > 0.0 && (part.adds - 1.0 / 61.0).abs() < 1e-9, "{part:?}");
 }
 
