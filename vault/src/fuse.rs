@@ -101,8 +101,8 @@ mod tests {
         let fused = fuse(&[ranked("words", 1.0, &[7, 8]), ranked("links", 0.5, &[8])]);
         assert_eq!(keys(&fused), [8, 7]);
         let parts = [
-            Part { list: "links", rank: 1, raw: 10.0, adds: 0.5 / 61.0 },
-            Part { list: "words", rank: 2, raw: 9.0, adds: 1.0 / 62.0 },
+            Part { list: "links".into(), rank: 1, raw: 10.0, adds: 0.5 / 61.0 },
+            Part { list: "words".into(), rank: 2, raw: 9.0, adds: 1.0 / 62.0 },
         ];
         assert_eq!(fused[0].parts, parts);
         assert!((fused[0].score - parts.iter().map(|part| part.adds).sum::<f64>()).abs() < 1e-12);
