@@ -116,9 +116,9 @@ fn wrong_input_is_told() {
         let output = node.cli(arguments);
         assert!(told(&output).contains(words), "{arguments:?}: {output:?}");
     }
-    let answer =
-        node.ask("PATCH", "/v1/notes?path=Home.md", &[], br#"{"heading":["Home"],"replace":"a","append":"b"}"#);
-    let answer = answer.unwrap();
+    let typed = ["content-type: application/json".to_owned()];
+    let twice = br#"{"heading":["Home"],"replace":"a","append":"b"}"#;
+    let answer = node.ask("PATCH", "/v1/notes?path=Home.md", &typed, twice).unwrap();
     assert_eq!(answer.status, 400, "{answer:?}");
     let nothing = Node::start("bob");
     assert!(told(&nothing.cli(&["search", "bees"])).contains("this node has no vault and no documents"));

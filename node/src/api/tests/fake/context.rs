@@ -1,21 +1,31 @@
-//! The vault of the node in memory: it has one note.
+//! The vault of the node in memory: nothing is in it.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use vault::edit::Patched;
 use vault::edit::names::Renamed;
+use vault::ingest::shared::Status;
 use vault::search::{Answer, Mode};
 
 use super::Fake;
-use crate::ops::error::{Code, Error};
+use crate::ops::error::Error;
 use crate::ops::types::{
-    ContextQuery, Ingest, Ingested, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText, SearchQuery,
-    VaultStatus, VaultStatusQuery,
+    ContextQuery, Coverage, Ingest, Ingested, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText,
+    SearchQuery, VaultStatus, VaultStatusQuery,
 };
 use crate::ops::{Caller, Scope};
 
-fn none<T>() -> Result<T, Error> {
-    Err(Error::new(Code::NoVault, "there is no vault in memory"))
+fn status() -> VaultStatus {
+    VaultStatus {
+        vault: None,
+        coverage: Coverage { documents: 0, words: 0, meaning: 0 },
+        warnings: BTreeMap::new(),
+        index: Status::default(),
+        meaning: None,
+        note: None,
+    }
 }
 
 impl Fake {
@@ -31,7 +41,7 @@ impl Fake {
 
     pub async fn job_context(&self, caller: &Caller, _: &str) -> Result<Bytes, Error> {
         caller.require(Scope::ContextRead)?;
-        none()
+        Ok(Bytes::from_static(b"{}"))
     }
 
     pub async fn ingest(&self, caller: &Caller, ingest: Ingest) -> Result<Ingested, Error> {
@@ -56,16 +66,16 @@ impl Fake {
 
     pub async fn links(&self, caller: &Caller, _: LinksQuery) -> Result<NoteLinks, Error> {
         caller.require(Scope::ContextRead)?;
-        none()
+        Ok(NoteLinks::Vault { unresolved: BTreeMap::new(), orphans: Vec::new() })
     }
 
     pub async fn vault_status(&self, caller: &Caller, _: VaultStatusQuery) -> Result<VaultStatus, Error> {
         caller.require(Scope::ContextRead)?;
-        none()
+        Ok(status())
     }
 
     pub async fn rebuild_vault(&self, caller: &Caller) -> Result<VaultStatus, Error> {
         caller.require(Scope::ContextWrite)?;
-        none()
+        Ok(status())
     }
 }
