@@ -9,9 +9,13 @@ use vault::search::Mode;
 /// What is searched for.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct SearchOptions {
-    /// Words, and operators as in Obsidian: tag: path: file: line: section: task: [property:value] "phrase" /regex/ OR -;
-    /// after `--` where it begins with -
-    #[arg(value_name = "QUERY", required = true)]
+    /// What is searched for, in Obsidian's language.
+    #[arg(
+        value_name = "QUERY",
+        required = true,
+        help = "Words, and operators as in Obsidian: tag: path: file: line: section: task: [property:value] \"phrase\" /regex/ \
+                OR -; after `--` where it begins with -"
+    )]
     pub query: Vec<String>,
     /// By words, by meaning, or by both
     #[arg(long, value_name = "MODE", value_enum, default_value = "hybrid")]
