@@ -155,6 +155,17 @@ impl Root {
         regular(&fstat(&file)?).map(Some)
     }
 
+    /// What is there, without following a link at its end; none where there is nothing.
+    pub fn kind(&self, path: &VaultPath) -> Option<ChildKind> {
+        let stat = statat(&self.descriptor, path.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => ChildKind::File,
+            FileType::Directory => ChildKind::Folder,
+            FileType::Symlink => ChildKind::Link,
+            _ => ChildKind::Other,
+        })
+    }
+
     fn is_behind_link(&self, path: &VaultPath) -> bool {
         let folders = path.as_str().match_indices('/').map(|(at, _)| &path.as_str()[..at]);
         let is_link = |folder: &str| {

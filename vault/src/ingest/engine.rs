@@ -8,6 +8,7 @@ mod scan;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::read::{self, Read};
 use super::rules::{Rules, Why};
@@ -20,7 +21,7 @@ use crate::index::generations::Generations;
 use crate::index::record::{Privacy, Stat};
 use crate::index::words::IndexError;
 use crate::path::VaultPath;
-use crate::root::{FileError, Root};
+use crate::root::{ChildKind, FileError, Root};
 
 /// Files that are listed as not indexed.
 const SKIPPED_MAX: usize = 1_000;
@@ -28,6 +29,8 @@ const SKIPPED_MAX: usize = 1_000;
 const PAGE_DOCUMENTS: usize = 1_000;
 /// How long after a change the file system may give another change the same time, in nanoseconds: a tick, and some more.
 const TICK_NS: i64 = 50_000_000;
+/// Links that are looked at whenever something changes; more are looked at by each scan.
+const LINKS_MAX: usize = 1_000;
 /// How deep folders may lie in each other.
 const DEPTH_MAX: usize = 128;
 
@@ -43,6 +46,9 @@ pub enum IngestError {
     /// Its folder fails.
     #[error("the folder of the index: {0}")]
     Folder(#[from] std::io::Error),
+    /// It is told to end; what was taken in is kept, and the next start goes on.
+    #[error("the vault is being closed")]
+    Stopped,
 }
 
 /// What is indexed, where, and by which rules.
@@ -71,6 +77,9 @@ pub struct Ingest {
     shared: Arc<Shared>,
     /// Files that are no documents.
     attachments: BTreeSet<VaultPath>,
+    /// Symbolic links, which change when what they lead to does.
+    links: BTreeSet<VaultPath>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Ingest {
@@ -93,8 +102,9 @@ impl Ingest {
         generations.keep(&[target.number]);
         let shared = Arc::new(Shared::new(Arc::clone(&target.serving)));
         let rules = source.vault.as_deref().map(|root| Rules::read(root, &source.private));
-        let ingest =
-            Self { source, rules, generations, target, shared: Arc::clone(&shared), attachments: BTreeSet::new() };
+        let (attachments, links, stopping) = (BTreeSet::new(), BTreeSet::new(), Arc::default());
+        let shows = Arc::clone(&shared);
+        let ingest = Self { source, rules, generations, target, shared: shows, attachments, links, stopping };
         Ok((ingest, shared))
     }
 
@@ -110,6 +120,16 @@ impl Ingest {
     #[must_use]
     pub(super) fn showing(self, shared: Arc<Shared>) -> Self {
         Self { shared, ..self }
+    }
+
+    /// Ends what it does where this is set.
+    #[must_use]
+    pub(super) fn until(self, stopping: Arc<AtomicBool>) -> Self {
+        Self { stopping, ..self }
+    }
+
+    fn go_on(&self) -> Result<(), IngestError> {
+        if self.stopping.load(Ordering::Acquire) { Err(IngestError::Stopped) } else { Ok(()) }
     }
 
     /// Builds a new index beside the one that is searched, and takes its place when it has everything.
@@ -131,7 +151,8 @@ impl Ingest {
         if places.iter().any(|place| Rules::is_rule(place.as_str())) {
             return self.scan();
         }
-        for place in places {
+        for place in places.iter().chain(&self.links.clone()) {
+            self.go_on()?;
             self.examine_one(&root, place)?;
         }
         self.commit()
@@ -141,7 +162,7 @@ impl Ingest {
         let Some(rules) = &self.rules else { return Ok(()) };
         match rules.skips(place) {
             Some(Why::Hidden | Why::Excluded) => return Ok(()),
-            Some(Why::Conflict) => {
+            Some(Why::Conflict) if root.kind(place).is_some() => {
                 self.skip(place.as_str(), CONFLICT);
                 return Ok(());
             }
@@ -159,8 +180,18 @@ impl Ingest {
                 self.shared.tell().skipped.remove(place.as_str());
                 Ok(())
             }
-            Ok(Some(stat)) => self.file(root, place, stat),
-            Err(FileError::NotAFile) => {
+            Ok(Some(stat)) => {
+                if self.links.len() < LINKS_MAX && root.kind(place) == Some(ChildKind::Link) {
+                    self.links.insert(place.clone());
+                }
+                self.file(root, place, stat)
+            }
+            Err(FileError::NotAFile) if root.kind(place) == Some(ChildKind::Folder) => {
+                // a note may have been there before
+                if self.target.has(place.as_str()) {
+                    self.forget(vec![place.as_str().to_owned()]);
+                }
+                self.shared.tell().skipped.remove(place.as_str());
                 let (mut seen, mut attachments) = (BTreeSet::new(), BTreeSet::new());
                 self.look_into(root, place.as_str(), &mut seen, &mut attachments)?;
                 let below = format!("{place}/");
@@ -170,7 +201,7 @@ impl Ingest {
                 Ok(())
             }
             Err(error) => {
-                self.skip(place.as_str(), &error.to_string());
+                self.refuse(place, &error);
                 Ok(())
             }
         }
@@ -188,20 +219,34 @@ impl Ingest {
         let by_rule = rules.privacy(path);
         let known = self.target.serving.catalog().named(path.as_str()).map(|entry| (entry.stat, entry.by_rule));
         if known == Some((Some(stat), by_rule)) {
+            self.shared.tell().skipped.remove(path.as_str());
             return Ok(());
         }
         match root.read(path) {
             Ok(Some((stat, bytes))) => {
                 self.shared.tell().bytes_read += bytes.len() as u64;
+                self.shared.tell().skipped.remove(path.as_str());
                 let now_ms = (self.source.now_ms)();
                 let stat = Some(certain(stat, now_ms));
                 self.take(path, path.as_str(), stat, by_rule, bytes)
             }
             Ok(None) => Ok(()),
             Err(error) => {
-                self.skip(path.as_str(), &error.to_string());
+                self.refuse(path, &error);
                 Ok(())
             }
+        }
+    }
+
+    /// Says why a file is not read. What was indexed of it is found on where it may be there still, and only cannot be read.
+    fn refuse(&mut self, path: &VaultPath, error: &FileError) {
+        let is_another = matches!(error, FileError::Outside | FileError::NotAFile | FileError::Large(_));
+        if is_another && self.target.has(path.as_str()) {
+            self.forget(vec![path.as_str().to_owned()]);
+        }
+        let is_document = self.rules.as_ref().is_some_and(|rules| rules.skips(path).is_none());
+        if is_document {
+            self.skip(path.as_str(), &error.to_string());
         }
     }
 

@@ -61,6 +61,11 @@ impl Target {
         })
     }
 
+    /// Whether a document is indexed, or will be.
+    pub fn has(&self, name: &str) -> bool {
+        self.staged.contains_key(name) || self.serving.catalog().number(name).is_some() && !self.removed.contains(name)
+    }
+
     pub fn put(&mut self, record: Record, text: &str) -> Result<(), IndexError> {
         self.writer.put(&record, text)?;
         self.removed.remove(&record.name);

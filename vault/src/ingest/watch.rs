@@ -1,12 +1,12 @@
 //! Where files change, as the system tells it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::{Deserialize, Serialize};
 
 /// How changes are to be noticed.
@@ -24,6 +24,7 @@ pub enum WatchMode {
 pub struct Watch {
     _watcher: RecommendedWatcher,
     lost: Arc<AtomicBool>,
+    blind: Arc<OnceLock<String>>,
 }
 
 impl Watch {
@@ -37,13 +38,18 @@ impl Watch {
         M: Send + 'static,
     {
         let lost = Arc::new(AtomicBool::new(false));
-        let loses = Arc::clone(&lost);
+        let blind = Arc::new(OnceLock::new());
+        let (loses, blinds) = (Arc::clone(&lost), Arc::clone(&blind));
         let handle = move |event: notify::Result<Event>| {
             let paths = match event {
                 Ok(event) if event.need_rescan() => None,
                 Ok(event) if !changes(event.kind) => return,
                 Ok(event) => Some(event.paths),
-                Err(_) => None,
+                // a folder that appeared is not watched, nor will it be
+                Err(error) => {
+                    blinds.get_or_init(|| told(&error));
+                    None
+                }
             };
             if paths.is_none() {
                 loses.store(true, Ordering::Release);
@@ -53,14 +59,21 @@ impl Watch {
                 loses.store(true, Ordering::Release);
             }
         };
-        let mut watcher = notify::recommended_watcher(handle).map_err(|error| told(&error))?;
+        // a link may lead to anything: what it leads to is watched where it lies, or looked at by a scan
+        let settings = Config::default().with_follow_symlinks(false);
+        let mut watcher = RecommendedWatcher::new(handle, settings).map_err(|error| told(&error))?;
         watcher.watch(folder, RecursiveMode::Recursive).map_err(|error| told(&error))?;
-        Ok(Self { _watcher: watcher, lost })
+        Ok(Self { _watcher: watcher, lost, blind })
     }
 
     /// Whether changes were lost since this was asked last.
     pub fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)
+    }
+
+    /// Why a part of the folder is not watched; none while all of it is.
+    pub fn blind(&self) -> Option<&str> {
+        self.blind.get().map(String::as_str)
     }
 }
 

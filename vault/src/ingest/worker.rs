@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -52,6 +53,7 @@ pub struct Worker {
     messages: SyncSender<Message>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -62,13 +64,13 @@ impl Worker {
     pub fn start(source: Source, changed: impl Fn() + Send + 'static) -> Result<Self, IngestError> {
         let (ingest, shared) = Ingest::open(source.clone())?;
         let (messages, received) = sync_channel(MESSAGES_MAX);
-        let (watches, shows) = (messages.clone(), Arc::clone(&shared));
-        let begin = move || {
-            let mut thread = Thread { source, ingest: Some(ingest), shared: shows, changed: Box::new(changed) };
-            thread.run(&received, &watches);
-        };
-        let thread = Builder::new().name("vault".to_owned()).spawn(begin)?;
-        Ok(Self { messages, thread: Some(thread), shared })
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (watches, changed) = (messages.clone(), Box::new(changed));
+        let (shows, stops) = (Arc::clone(&shared), Arc::clone(&stopping));
+        let ingest = Some(ingest.until(Arc::clone(&stopping)));
+        let mut thread = Thread { source, ingest, shared: shows, changed, stopping: stops };
+        let thread = Builder::new().name("vault".to_owned()).spawn(move || thread.run(&received, &watches))?;
+        Ok(Self { messages, thread: Some(thread), shared, stopping })
     }
 
     /// What is searched.
@@ -112,6 +114,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
         // it stops at its next message; one that has ended already has no use for it
         self.messages.send(Message::Stop).ok();
         if let Some(thread) = self.thread.take()
@@ -128,6 +131,7 @@ struct Thread {
     ingest: Option<Ingest>,
     shared: Arc<Shared>,
     changed: Box<dyn Fn() + Send>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// What is to be done.
@@ -150,7 +154,7 @@ impl Work {
 impl Thread {
     fn run(&mut self, received: &Receiver<Message>, watches: &SyncSender<Message>) {
         let watch = self.watch(watches);
-        let scan_every = if watch.is_some() { WATCHED_SCAN } else { UNWATCHED_SCAN };
+        let mut scan_every = if watch.is_some() { WATCHED_SCAN } else { UNWATCHED_SCAN };
         let mut next_scan = Instant::now();
         let mut again: Option<(Instant, BTreeSet<VaultPath>)> = None;
         loop {
@@ -158,6 +162,10 @@ impl Thread {
             let Some(mut work) = self.wait(received, wakes) else { return };
             if watch.as_ref().is_some_and(Watch::take_lost) || Instant::now() >= next_scan {
                 work.scan = true;
+            }
+            if let Some(why) = watch.as_ref().and_then(Watch::blind).filter(|_| scan_every != UNWATCHED_SCAN) {
+                self.scanned(why);
+                scan_every = UNWATCHED_SCAN;
             }
             if again.as_ref().is_some_and(|(at, _)| Instant::now() >= *at) {
                 work.places.extend(again.take().into_iter().flat_map(|(_, places)| places));
@@ -171,6 +179,9 @@ impl Thread {
             }
             let scans = work.scan;
             let done = self.work(&work);
+            if matches!(done, Err(IngestError::Stopped)) {
+                return;
+            }
             if let Err(error) = &done {
                 tracing::error!(%error, "the vault is not indexed, which is tried again");
                 self.shared.tell().failure = Some(error.to_string());
@@ -193,14 +204,21 @@ impl Thread {
             WatchMode::Events => Watch::start(root.folder(), places.clone(), Message::Changed),
             WatchMode::Scan => Err("the settings say so".to_owned()),
         };
-        self.shared.tell().watch = match &watch {
-            Ok(_) => WatchState::Events,
-            Err(why) => {
-                tracing::warn!(why, "the vault is scanned instead of watched");
-                WatchState::Scanning { why: why.clone(), every_s: UNWATCHED_SCAN.as_secs() }
+        match watch {
+            Ok(watch) => {
+                self.shared.tell().watch = WatchState::Events;
+                Some(watch)
             }
-        };
-        watch.ok()
+            Err(why) => {
+                self.scanned(&why);
+                None
+            }
+        }
+    }
+
+    fn scanned(&self, why: &str) {
+        tracing::warn!(why, "the vault is scanned instead of watched");
+        self.shared.tell().watch = WatchState::Scanning { why: why.to_owned(), every_s: UNWATCHED_SCAN.as_secs() };
     }
 
     /// What there is to do after changes have settled; none when the thread is to end.
@@ -260,7 +278,7 @@ impl Thread {
                 let (ingest, shared) = Ingest::open(self.source.clone())?;
                 self.shared.serve(shared.serving());
                 scans = true;
-                none.insert(ingest.showing(Arc::clone(&self.shared)))
+                none.insert(ingest.showing(Arc::clone(&self.shared)).until(Arc::clone(&self.stopping)))
             }
         };
         if work.rebuild {

@@ -65,6 +65,24 @@ impl Vault {
         self.until("the index is ready", |vault| vault.status().phase == Phase::Ready);
     }
 
+    /// What was written just before it was read may change without another time, so it is read again for a moment.
+    pub fn restart_until_nothing_is_read(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while self.status().bytes_read > 0 {
+            assert!(Instant::now() < end, "each start reads {} bytes", self.status().bytes_read);
+            self.stop();
+            self.start();
+        }
+    }
+
+    /// Begins to index, and ends at once; how far it came.
+    pub fn start_and_stop(&self) -> Status {
+        let worker = Worker::start(self.source(), || ()).unwrap();
+        let shared = Arc::clone(worker.shared());
+        drop(worker);
+        shared.status()
+    }
+
     pub fn stop(&mut self) {
         self.worker = None;
     }

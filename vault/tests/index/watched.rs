@@ -1,7 +1,8 @@
 //! What happens in a vault is found soon after, however it happens.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
 
 use vault::ingest::shared::WatchState;
 use vault::ingest::watch::WatchMode;
@@ -103,6 +104,42 @@ fn no_link_leads_out() {
     let skipped: Vec<&str> = status.skipped.keys().map(String::as_str).collect();
     assert_eq!(skipped, ["loop.md", "out.md", "pipe.md", "up.md"], "{:?}", status.skipped);
     assert!(status.skipped["up.md"].contains("out of the vault"), "{:?}", status.skipped);
+    // nor is the folder watched that a link leads to
+    assert!(is_watched(&vault.root()) && !is_watched(outside.parent().unwrap()));
+
+    // a note is found no more when something else takes its place, and again when that has gone
+    fs::remove_file(vault.root().join("real/inside.md")).unwrap();
+    symlink(&outside, vault.root().join("real/inside.md")).unwrap();
+    vault.until_found("treasure", &[]);
+    assert!(vault.status().skipped.contains_key("real/inside.md"));
+    fs::remove_file(vault.root().join("real/inside.md")).unwrap();
+    fs::create_dir(vault.root().join("real/inside.md")).unwrap();
+    vault.write("real/inside.md/deeper.md", "treasure\n");
+    vault.until_found("treasure", &["real/inside.md/deeper.md"]);
+    vault.until("nothing is said of it", |vault| !vault.status().skipped.contains_key("real/inside.md"));
+    fs::remove_dir_all(vault.root().join("real/inside.md")).unwrap();
+    vault.write("real/inside.md", "treasure\n");
+    vault.until_found("treasure", &["in.md", "real/inside.md"]);
+}
+
+/// Whether this process has the system watch a folder (proc(5), `fdinfo`).
+fn is_watched(folder: &Path) -> bool {
+    let number = format!(" ino:{:x} ", fs::metadata(folder).unwrap().ino());
+    let descriptors = fs::read_dir("/proc/self/fdinfo").unwrap();
+    let texts = descriptors.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+    texts.into_iter().any(|text| text.lines().any(|line| line.starts_with("inotify wd:") && line.contains(&number)))
+}
+
+/// The other copy of a conflict is told of for as long as it is there.
+#[test]
+fn a_conflict_is_told_until_it_is_over() {
+    let mut vault = Vault::new();
+    vault.start();
+    let copy = "Note.sync-conflict-20260101-120000-ABCDEFG.md";
+    vault.write(copy, "other\n");
+    vault.until("it is told", |vault| vault.status().skipped.contains_key(copy));
+    fs::remove_file(vault.root().join(copy)).unwrap();
+    vault.until("nothing is told", |vault| vault.status().skipped.is_empty());
 }
 
 /// Where the system does not tell of changes, they are looked for, and it is said.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::rules::{Rules, Why};
 use super::super::shared::Phase;
-use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, PAGE_DOCUMENTS};
+use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, LINKS_MAX, PAGE_DOCUMENTS};
 use crate::documents;
 use crate::path::VaultPath;
 use crate::root::{ChildKind, Root};
@@ -21,6 +21,7 @@ impl Ingest {
             let rules = Rules::read(&root, &self.source.private);
             self.shared.tell().faults.clone_from(&rules.faults);
             self.rules = Some(rules);
+            self.links.clear();
             let mut seen = BTreeSet::new();
             let mut attachments = BTreeSet::new();
             self.look_into(&root, "", &mut seen, &mut attachments)?;
@@ -75,6 +76,7 @@ impl Ingest {
                 }
             };
             for child in children {
+                self.go_on()?;
                 let name = match child.name {
                     Ok(name) => name,
                     Err(shown) => {
@@ -97,6 +99,9 @@ impl Ingest {
                     Some(Why::Conflict) => self.skip(&whole, CONFLICT),
                     Some(Why::Attachment) => drop(attachments.insert(path)),
                     None => {
+                        if child.kind == ChildKind::Link && self.links.len() < LINKS_MAX {
+                            self.links.insert(path.clone());
+                        }
                         seen.insert(whole);
                         self.looked_at(root, &path)?;
                     }
@@ -111,7 +116,7 @@ impl Ingest {
             Ok(Some(stat)) => self.file(root, path, stat),
             Ok(None) => Ok(()),
             Err(error) => {
-                self.skip(path.as_str(), &error.to_string());
+                self.refuse(path, &error);
                 Ok(())
             }
         }
@@ -125,6 +130,7 @@ impl Ingest {
             let Some(last) = ids.last() else { break };
             after = Some(last.clone());
             for id in ids {
+                self.go_on()?;
                 seen.insert(documents::name(&id));
                 self.document(&id)?;
             }
