@@ -6,7 +6,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDef
 use serde::{Deserialize, Serialize};
 
 use crate::index::record::Privacy;
-use crate::path::{PathError, VaultPath};
+use crate::path::{PATH_BYTES_MAX, PathError, VaultPath};
 
 /// Name of a document to the document in JSON.
 const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents.1");
@@ -16,6 +16,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 10 << 20;
 pub const DOCUMENTS_MAX: u64 = 1_000_000;
 /// How the names of documents begin, as no path in a vault does.
 pub const NAME_BEGIN: &str = "/pushed/";
+/// Longest id of a document, in bytes: its name is stored as a path of the vault is.
+pub const ID_BYTES_MAX: usize = PATH_BYTES_MAX - NAME_BEGIN.len();
 
 /// A document that was pushed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -52,6 +54,9 @@ pub enum DocumentsError {
     /// Its name is none.
     #[error("the id of the document: {0}")]
     Id(#[from] PathError),
+    /// Its id is too long.
+    #[error("the id of the document has {0} bytes, {ID_BYTES_MAX} are the most")]
+    LongId(usize),
     /// It is too long.
     #[error("the document has {0} bytes, {DOCUMENT_BYTES_MAX} are the most")]
     Long(usize),
@@ -99,6 +104,9 @@ impl Documents {
     pub fn put(&self, documents: &[Document]) -> Result<(), DocumentsError> {
         if let Some(long) = documents.iter().find(|document| document.text.len() > DOCUMENT_BYTES_MAX) {
             return Err(DocumentsError::Long(long.text.len()));
+        }
+        if let Some(long) = documents.iter().find(|document| document.id.as_str().len() > ID_BYTES_MAX) {
+            return Err(DocumentsError::LongId(long.id.as_str().len()));
         }
         let write = self.database.begin_write().map_err(failed("write"))?;
         {
@@ -197,6 +205,8 @@ mod tests {
             store.put(&[document("x", ""), document("y", &"a".repeat(DOCUMENT_BYTES_MAX + 1))]),
             Err(DocumentsError::Long(_))
         ));
+        let longest = ["a/".repeat(ID_BYTES_MAX / 2 - 1), "aa".to_owned()].concat();
+        assert!(matches!(store.put(&[document(&format!("{longest}a"), "")]), Err(DocumentsError::LongId(_))));
         assert_eq!(store.ids(None, 9).unwrap().len(), 2, "nothing of what was refused is kept");
     }
 }

@@ -34,7 +34,9 @@ pub(super) fn context(error: &ContextError) -> Error {
 pub(super) fn documents(error: &DocumentsError) -> Error {
     match error {
         DocumentsError::Id(_) => Error::new(Code::BadRequest, error.to_string()),
-        DocumentsError::Long(_) | DocumentsError::Full => Error::new(Code::TooLarge, error.to_string()),
+        DocumentsError::Long(_) | DocumentsError::LongId(_) | DocumentsError::Full => {
+            Error::new(Code::TooLarge, error.to_string())
+        }
         DocumentsError::Store { .. } => storage(error),
     }
 }
