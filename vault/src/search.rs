@@ -161,7 +161,7 @@ pub fn search(serving: &Serving, meaning: Option<Meaning<'_>>, request: Request<
     let split = split::split(&query, request.matching);
     let allowed = match &split.required {
         None => None,
-        Some(required) => Some(Arc::new(filter::allowed(required, &serving.catalog(), &serving.words)?)),
+        Some(required) => Some(Arc::new(filter::allowed(required, serving)?)),
     };
     let depth = (request.limit * PASSAGES_A_HIT).max(PASSAGES_MIN);
     let legs = legs(serving, meaning, &split.wanted, allowed.as_ref(), depth, request.mode, request.privacy)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::index::catalog::{Catalog, Entry};
 use crate::index::words::{Allowed, IndexError, Words};
+use crate::ingest::shared::Serving;
 use crate::parse;
 use crate::path::VaultPath;
 use crate::query::{Document, Query, Scope, Written};
@@ -13,16 +14,17 @@ use crate::source::Source;
 ///
 /// # Errors
 /// When the index cannot be read.
-pub(super) fn allowed(query: &Query, catalog: &Catalog, words: &Words) -> Result<Allowed, IndexError> {
-    let narrowed = narrow(query, Of::Document, catalog, words)?;
+pub(super) fn allowed(query: &Query, serving: &Serving) -> Result<Allowed, IndexError> {
+    let narrowed = narrow(query, Of::Document, &serving.catalog(), &serving.words)?;
     if narrowed.sure == Sure::Yes {
         return Ok(narrowed.numbers.into_iter().collect());
     }
     let mut allowed = Allowed::default();
     for number in narrowed.numbers {
-        let Some(entry) = catalog.numbered(number) else { continue };
-        let Some((record, text)) = words.document(&entry.name)? else { continue };
-        let path = path(entry);
+        // whoever indexes does not wait while documents are read
+        let named = serving.catalog().numbered(number).map(|entry| (entry.name.clone(), path(entry)));
+        let Some((name, path)) = named else { continue };
+        let Some((record, text)) = serving.words.document(&name)? else { continue };
         let is_parsed = path.is_note() && needs_parts(query);
         let note = if is_parsed { parse::note(&Source::from(&*text)) } else { record.note };
         if query.find(Document { path: &path, text: &text, note: &note }).is_some() {

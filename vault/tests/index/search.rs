@@ -19,6 +19,19 @@ fn vault() -> Vault {
     vault
 }
 
+/// A long text is searched for by its first words, in the time that a search has.
+#[test]
+fn a_long_text_is_searched_for() {
+    let vault = vault();
+    let unknown = |number: usize| format!("unheardof{number} ");
+    let text = |begin: &str| begin.to_owned() + &(0..200).map(unknown).collect::<String>() + "swarms";
+    let both = ["Bees/Diary.md", "Bees/Swarm control.md"];
+    vault.until_found(&text("queens "), &both);
+    // what is like a word that nothing has is looked for only for the first such words
+    vault.until_found("swarms", &both);
+    assert_eq!(vault.found(&text("")), [""; 0]);
+}
+
 /// Words rank by where they stand; phrases, beginnings of words, words with a wrong letter, names of programs and scripts
 /// without spaces are found.
 #[test]

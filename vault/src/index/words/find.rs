@@ -19,6 +19,9 @@ const HEADING_WEIGHT: f32 = 1.2;
 const PART_WEIGHT: f32 = 0.4;
 /// How much a word counts that only begins like the one that is wanted, or has one letter of another.
 const LIKE_WEIGHT: f32 = 0.6;
+/// Most words of a text that are looked for, and most of those that nothing has for which others like them are: the first.
+const RANKING_WORDS_MAX: usize = 256;
+const LIKE_WORDS_MAX: usize = 8;
 /// The shortest word that others are said to begin like, and to be written like, in characters.
 const PREFIX_CHARS_MIN: usize = 2;
 const FUZZY_CHARS_MIN: usize = 5;
@@ -121,27 +124,37 @@ impl Words {
 
     fn ranking(&self, searcher: &Searcher, wanted: &[Wanted]) -> Result<Box<dyn Query>, TantivyError> {
         let mut clauses: Vec<Box<dyn Query>> = Vec::new();
+        let (mut left, mut like_left) = (RANKING_WORDS_MAX, LIKE_WORDS_MAX);
         for wanted in wanted {
             let (Wanted::Words(text) | Wanted::Phrase(text)) = wanted;
             let pieces = pieces(text);
             if matches!(wanted, Wanted::Phrase(_)) {
                 clauses.extend(self.phrase(&pieces));
             }
-            for piece in &pieces {
-                self.word(searcher, piece, &mut clauses)?;
+            for piece in pieces.iter().take(left) {
+                self.word(searcher, piece, &mut like_left, &mut clauses)?;
             }
+            left = left.saturating_sub(pieces.len());
         }
         Ok(Box::new(BooleanQuery::union(clauses)))
     }
 
-    fn word(&self, searcher: &Searcher, piece: &Piece, clauses: &mut Vec<Box<dyn Query>>) -> Result<(), TantivyError> {
+    fn word(
+        &self,
+        searcher: &Searcher,
+        piece: &Piece,
+        like_left: &mut usize,
+        clauses: &mut Vec<Box<dyn Query>>,
+    ) -> Result<(), TantivyError> {
         match piece {
             Piece::Word { whole, parts } => {
                 let is_known = searcher.doc_freq(&Term::from_field_text(self.fields.body, whole))? > 0
                     || searcher.doc_freq(&Term::from_field_text(self.fields.title, whole))? > 0;
                 if is_known {
                     clauses.extend(self.in_fields(whole));
-                } else {
+                } else if *like_left > 0 {
+                    // each walks the dictionary of each field
+                    *like_left -= 1;
                     clauses.extend(self.like(whole)?);
                 }
                 for part in parts {
