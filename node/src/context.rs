@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use vault::documents::Documents;
-use vault::edit::names;
+use vault::edit::names::Namer;
 use vault::embed::cache::{Cache, ENTRIES_MAX};
 use vault::embed::idle::Idle;
 use vault::embed::{EmbedError, Embedder};
@@ -37,8 +37,8 @@ pub struct Opened {
     pub worker: Worker,
     /// Who keeps vectors; none without an embedder.
     pub meanings: Option<Meanings>,
-    /// Where a new name of a note is noted until it is whole.
-    pub journal: PathBuf,
+    /// Who gives notes other names.
+    pub namer: Namer,
     model: Option<Arc<Idle>>,
 }
 
@@ -133,12 +133,15 @@ impl Context {
             },
         );
         let documents = Arc::new(Documents::open(&self.documents_file()).map_err(|error| failed(&error))?);
-        let journal = self.folder.join(format!("{name}.names.json"));
+        let namer = Namer::new(self.folder.join(format!("{name}.names.json")));
         if let Some(root) = &root {
-            match names::recover(root, &journal) {
+            match namer.recover(root) {
                 Ok(None) => {}
                 Ok(Some(renamed)) => tracing::warn!(?renamed, "a name that a crash had left was given whole"),
-                Err(error) => return Err(failed(&error)),
+                // nothing is lost by searching meanwhile
+                Err(error) => {
+                    tracing::error!(%error, "a name that a crash had left is not given whole; the next one waits")
+                }
             }
         }
         let source = Source {
@@ -181,7 +184,7 @@ impl Context {
             };
             Some(Meanings::start(setup, nudge, nudged).map_err(|error| failed(&error))?)
         };
-        Ok(Opened { root, documents, worker, meanings, journal, model })
+        Ok(Opened { root, documents, worker, meanings, namer, model })
     }
 
     /// The embedders that are configured, or the model that was added where nothing is.

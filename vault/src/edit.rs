@@ -102,7 +102,7 @@ pub fn patch(root: &Root, path: &VaultPath, seen: Option<&str>, patch: &Patch) -
     if written == bytes {
         return Ok(Patched { digest: is, changed: false });
     }
-    match root.write(path, Some(&is), &written) {
+    match root.write(path, &is, &written) {
         Ok(()) => Ok(Patched { digest: digest(&written), changed: true }),
         Err(WriteError::Changed { bytes }) => Err(conflict(path, &is, &bytes.unwrap_or_default())),
         Err(source) => Err(EditError::Write { path: path.clone(), source }),

@@ -165,11 +165,12 @@ impl Node {
             // what was just written has to be known before links are
             opened.worker.scan().map_err(|error| storage(&error))?;
             let serving = opened.worker.shared().serving();
-            let renamed = {
+            let plan = {
                 let catalog = serving.catalog();
                 let digest_of = |path: &VaultPath| catalog.named(path.as_str()).map(|entry| entry.digest.clone());
-                names::rename(root, catalog.links(), digest_of, &opened.journal, &from, &to)
+                names::plan(catalog.links(), digest_of, &from, &to)
             };
+            let renamed = plan.and_then(|plan| opened.namer.rename(root, plan));
             let renamed = renamed.map_err(|error| refused::name(&error))?;
             opened.worker.scan().map_err(|error| storage(&error))?;
             Ok(renamed)

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::root::{FileError, Root};
 
 /// A name and its links, as they are to be written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Journal {
+struct Journal {
     from: VaultPath,
     to: VaultPath,
     files: Vec<File>,
@@ -80,60 +81,104 @@ pub enum NameError {
     },
 }
 
-/// Gives a file another name. `digest_of` tells with which bytes a file's links are known.
-///
-/// # Errors
-/// When it cannot have the name, or a file with links to it is another than is indexed; then nothing was written.
-pub fn rename(
-    root: &Root,
-    links: &Links,
-    digest_of: impl Fn(&VaultPath) -> Option<String>,
-    journal: &Path,
-    from: &VaultPath,
-    to: &VaultPath,
-) -> Result<Renamed, NameError> {
-    let plan = rename::plan(links, from, to)?;
-    let mut files = Vec::new();
-    for (path, edits) in plan.edits {
-        let digest = digest_of(&path).ok_or_else(|| NameError::Behind(path.clone()))?;
-        let now = root.read(&path).map_err(|source| failed(&path, source))?;
-        let Some((_, bytes)) = now.filter(|(_, bytes)| self::digest(bytes) == digest) else {
-            return Err(NameError::Behind(path));
-        };
-        let after = self::digest(&apply(&bytes, &edits));
-        let edits = edits.into_iter().map(|edit| (edit.span.start, edit.span.end, edit.text)).collect();
-        let path = if path == *from { to.clone() } else { path };
-        files.push(File { path, digest, after, edits });
-    }
-    let todo = Journal { from: from.clone(), to: to.clone(), files };
-    keep(journal, &todo)?;
-    if let Err(source) = root.rename(from, to) {
-        forget(journal)?;
-        return Err(NameError::Write { path: to.clone(), source });
-    }
-    let mut renamed = finish(root, &todo)?;
-    renamed.lost = plan.lost.into_iter().map(|(path, link)| (path, link.path)).collect();
-    forget(journal)?;
-    Ok(renamed)
+/// What is to be done for a name, by what the index knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    from: VaultPath,
+    to: VaultPath,
+    /// A file with links, the digest of the bytes in which they are known, and what is written.
+    edits: Vec<(VaultPath, String, Vec<Edit>)>,
+    lost: Vec<(VaultPath, String)>,
 }
 
-/// Finishes what a crash left; none where there was nothing.
+/// Plans another name for a file, and asks no disk. `digest_of` tells with which bytes a file's links are known.
 ///
 /// # Errors
-/// When it cannot be read or written.
-pub fn recover(root: &Root, journal: &Path) -> Result<Option<Renamed>, NameError> {
-    let unreadable = |source| NameError::Journal { file: journal.to_owned(), source };
-    let json = match fs::read(journal) {
-        Ok(json) => json,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let todo: Journal = serde_json::from_slice(&json).map_err(|error| unreadable(error.into()))?;
-    let is_there = |path: &VaultPath| root.stat(path).is_ok_and(|stat| stat.is_some());
-    // one that had not begun is not begun now
-    let renamed = if is_there(&todo.to) && !is_there(&todo.from) { finish(root, &todo)? } else { Renamed::default() };
-    forget(journal)?;
-    Ok(Some(renamed))
+/// When it cannot have the name.
+pub fn plan(
+    links: &Links,
+    digest_of: impl Fn(&VaultPath) -> Option<String>,
+    from: &VaultPath,
+    to: &VaultPath,
+) -> Result<Plan, NameError> {
+    let plan = rename::plan(links, from, to)?;
+    let mut edits = Vec::with_capacity(plan.edits.len());
+    for (path, of_file) in plan.edits {
+        let digest = digest_of(&path).ok_or_else(|| NameError::Behind(path.clone()))?;
+        edits.push((path, digest, of_file));
+    }
+    let lost = plan.lost.into_iter().map(|(path, link)| (path, link.path)).collect();
+    Ok(Plan { from: from.clone(), to: to.clone(), edits, lost })
+}
+
+/// Who gives names in one vault, one after the other.
+#[derive(Debug)]
+pub struct Namer {
+    journal: PathBuf,
+    busy: Mutex<()>,
+}
+
+impl Namer {
+    /// Keeps its journal in a file.
+    pub fn new(journal: PathBuf) -> Self {
+        Self { journal, busy: Mutex::new(()) }
+    }
+
+    /// Carries a plan out, after what a crash or a failure left of the one before.
+    ///
+    /// # Errors
+    /// When a file with links is another than is indexed: then nothing was written. When a file cannot be written, the next
+    /// call goes on with the rest.
+    pub fn rename(&self, root: &Root, plan: Plan) -> Result<Renamed, NameError> {
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.finish_last(root)?;
+        let mut files = Vec::new();
+        for (path, digest, edits) in plan.edits {
+            let now = root.read(&path).map_err(|source| failed(&path, source))?;
+            let Some((_, bytes)) = now.filter(|(_, bytes)| self::digest(bytes) == digest) else {
+                return Err(NameError::Behind(path));
+            };
+            let after = self::digest(&apply(&bytes, &edits));
+            let edits = edits.into_iter().map(|edit| (edit.span.start, edit.span.end, edit.text)).collect();
+            let path = if path == plan.from { plan.to.clone() } else { path };
+            files.push(File { path, digest, after, edits });
+        }
+        let todo = Journal { from: plan.from, to: plan.to, files };
+        keep(&self.journal, &todo)?;
+        if let Err(source) = root.rename(&todo.from, &todo.to) {
+            forget(&self.journal)?;
+            return Err(NameError::Write { path: todo.to, source });
+        }
+        let mut renamed = finish(root, &todo)?;
+        renamed.lost = plan.lost;
+        forget(&self.journal)?;
+        Ok(renamed)
+    }
+
+    /// Finishes what a crash or a failure left; none where there was nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read or written; it is tried again before the next name.
+    pub fn recover(&self, root: &Root) -> Result<Option<Renamed>, NameError> {
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.finish_last(root)
+    }
+
+    fn finish_last(&self, root: &Root) -> Result<Option<Renamed>, NameError> {
+        let unreadable = |source| NameError::Journal { file: self.journal.clone(), source };
+        let json = match fs::read(&self.journal) {
+            Ok(json) => json,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let todo: Journal = serde_json::from_slice(&json).map_err(|error| unreadable(error.into()))?;
+        let is_there = |path: &VaultPath| root.stat(path).is_ok_and(|stat| stat.is_some());
+        // one that had not begun is not begun now
+        let has_begun = is_there(&todo.to) && !is_there(&todo.from);
+        let renamed = if has_begun { finish(root, &todo)? } else { Renamed::default() };
+        forget(&self.journal)?;
+        Ok(Some(renamed))
+    }
 }
 
 /// Writes the links, of each file that is as it was.
@@ -153,7 +198,7 @@ fn finish(root: &Root, todo: &Journal) -> Result<Renamed, NameError> {
         }
         let edits: Vec<Edit> =
             file.edits.iter().map(|(start, end, text)| Edit { span: *start..*end, text: text.clone() }).collect();
-        match root.write(&file.path, Some(&file.digest), &apply(&bytes, &edits)) {
+        match root.write(&file.path, &file.digest, &apply(&bytes, &edits)) {
             Ok(()) => {
                 renamed.links += edits.len();
                 renamed.written.push(file.path.clone());
@@ -176,7 +221,9 @@ fn keep(journal: &Path, todo: &Journal) -> Result<(), NameError> {
         let mut file = fs::File::create(&beside)?;
         file.write_all(&json)?;
         file.sync_all()?;
-        fs::rename(&beside, journal)
+        fs::rename(&beside, journal)?;
+        // the name is durable before the first file is changed
+        journal.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
     };
     write().map_err(|source| NameError::Journal { file: journal.to_owned(), source })
 }

@@ -44,31 +44,25 @@ impl From<Errno> for WriteError {
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 impl Root {
-    /// Writes a file over the one whose digest is `seen`, or anew where that is none; durable when it returns. The folders
-    /// above are made.
+    /// Writes a file over the one whose digest is `seen`; durable when it returns.
     ///
     /// # Errors
     /// When the file is another, is a link, or the system says no; then it is as it was.
-    pub fn write(&self, path: &VaultPath, seen: Option<&str>, bytes: &[u8]) -> Result<(), WriteError> {
-        let folder = self.folder_of(path)?;
+    pub fn write(&self, path: &VaultPath, seen: &str, bytes: &[u8]) -> Result<(), WriteError> {
+        let folder = match self.opened_folder(path.folder()) {
+            Err(Errno::NOENT) => return Err(WriteError::Changed { bytes: None }),
+            opened => opened?,
+        };
         let name = path.name();
         let mode = match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
                 return Err(WriteError::Link(path.clone()));
             }
             Ok(stat) => Mode::from_raw_mode(stat.st_mode),
-            Err(Errno::NOENT) if seen.is_some() => return Err(WriteError::Changed { bytes: None }),
-            Err(Errno::NOENT) => Mode::from_raw_mode(0o644),
+            Err(Errno::NOENT) => return Err(WriteError::Changed { bytes: None }),
             Err(errno) => return Err(errno.into()),
         };
-        let beside = Beside::write(&folder, name, mode, bytes)?;
-        match seen {
-            None => beside.take_place(name).map_err(|errno| match errno {
-                Errno::EXIST => WriteError::Taken(path.clone()),
-                errno => errno.into(),
-            }),
-            Some(seen) => beside.replace(name, seen),
-        }
+        Beside::write(&folder, name, mode, bytes)?.replace(name, seen)
     }
 
     /// Gives a file another name, where no file has it. The folders above it are made.
@@ -76,7 +70,7 @@ impl Root {
     /// # Errors
     /// When there is a file of that name, none of this, or the system says no.
     pub fn rename(&self, from: &VaultPath, to: &VaultPath) -> Result<(), WriteError> {
-        let (from_folder, to_folder) = (self.folder_of(from)?, self.folder_of(to)?);
+        let (from_folder, to_folder) = (self.folder_made(from.folder())?, self.folder_made(to.folder())?);
         renameat_with(&from_folder, from.name(), &to_folder, to.name(), RenameFlags::NOREPLACE).map_err(|errno| {
             match errno {
                 Errno::EXIST => WriteError::Taken(to.clone()),
@@ -89,25 +83,25 @@ impl Root {
         Ok(())
     }
 
-    fn folder_of(&self, path: &VaultPath) -> Result<OwnedFd, WriteError> {
-        let open = |folder: &str| {
-            let name = if folder.is_empty() { "." } else { folder };
-            self.beneath(name, OFlags::RDONLY | OFlags::DIRECTORY)
-        };
-        match open(path.folder()) {
+    fn opened_folder(&self, folder: &str) -> Result<OwnedFd, Errno> {
+        let name = if folder.is_empty() { "." } else { folder };
+        self.beneath(name, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn folder_made(&self, folder: &str) -> Result<OwnedFd, WriteError> {
+        match self.opened_folder(folder) {
             Err(Errno::NOENT) => {}
             opened => return Ok(opened?),
         }
-        let folder = path.folder();
         let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
         for end in ends {
             let (above, name) = folder[..end].rsplit_once('/').unwrap_or(("", &folder[..end]));
-            match mkdirat(open(above)?, name, Mode::from_raw_mode(0o755)) {
+            match mkdirat(self.opened_folder(above)?, name, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
-        Ok(open(folder)?)
+        Ok(self.opened_folder(folder)?)
     }
 }
 
@@ -130,12 +124,6 @@ impl<'a> Beside<'a> {
         let mut file = File::from(descriptor);
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(FileError::Io)?;
         Ok(beside)
-    }
-
-    /// Takes a name that nothing has.
-    fn take_place(self, name: &str) -> Result<(), Errno> {
-        renameat_with(self.folder, &*self.name, self.folder, name, RenameFlags::NOREPLACE)?;
-        fsync(self.folder)
     }
 
     /// Changes places with a file, and back where that was not the one that was seen: so whatever another program wrote at

@@ -4,6 +4,7 @@
 
 mod context;
 mod crash;
+mod edits;
 mod filters;
 mod kept;
 mod search;
