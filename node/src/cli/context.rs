@@ -259,8 +259,9 @@ pub fn model(place: &Place, verb: ModelVerb, format: Format) -> Result<(), Failu
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
-    for file in minilm::FILES.into_iter().chain(["sentence_bert_config.json"]) {
+    for file in minilm::FILES.into_iter().chain(minilm::MORE_FILES) {
         if from.join(file).exists() {
+            to.join(file).parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::copy(from.join(file), to.join(file))?;
         }
     }

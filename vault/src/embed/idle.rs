@@ -62,7 +62,11 @@ impl Embedder for Idle {
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let away = |error: ModelError| EmbedError::Away { embedder: self.id.to_string(), why: error.to_string() };
-        self.model().map_err(away)?.embed(texts)
+        let failed = |error: ModelError| match &error {
+            // it may be put there again
+            ModelError::File { .. } => EmbedError::Away { embedder: self.id.to_string(), why: error.to_string() },
+            ModelError::Wrong { .. } => EmbedError::Refused { embedder: self.id.to_string(), why: error.to_string() },
+        };
+        self.model().map_err(failed)?.embed(texts)
     }
 }

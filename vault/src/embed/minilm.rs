@@ -46,8 +46,10 @@ pub enum ModelError {
     },
 }
 
-/// The files of a model.
+/// The files of a model, and those that it may have beside them.
 pub const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+/// See [`FILES`].
+pub const MORE_FILES: [&str; 2] = ["sentence_bert_config.json", "1_Pooling/config.json"];
 
 /// The model, loaded.
 pub struct MiniLm {
@@ -63,9 +65,7 @@ impl MiniLm {
     /// # Errors
     /// When a file is missing, or the model is of another form.
     pub fn open(folder: &Path, threads: usize) -> Result<Self, ModelError> {
-        let shape = weights::shape(folder)?;
-        let id = EmbedderId { kind: "minilm".to_owned(), model: name(folder), dimension: shape.width };
-        let tokenizer = tokenizer(folder, &shape)?;
+        let (id, shape, tokenizer) = parts(folder)?;
         let weights = Weights::read(folder, shape)?;
         Ok(Self { id, weights, tokenizer, threads: threads.max(1) })
     }
@@ -83,16 +83,24 @@ impl MiniLm {
 /// # Errors
 /// When a file is missing, or the model is of another form.
 pub fn check(folder: &Path) -> Result<EmbedderId, ModelError> {
-    let shape = weights::shape(folder)?;
-    tokenizer(folder, &shape)?;
-    let dimension = shape.width;
+    let (id, shape, _) = parts(folder)?;
     weights::check(folder, &shape)?;
-    Ok(EmbedderId { kind: "minilm".to_owned(), model: name(folder), dimension })
+    Ok(id)
 }
 
-/// The name of a model: its folder's.
-fn name(folder: &Path) -> String {
-    folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+fn parts(folder: &Path) -> Result<(EmbedderId, Shape, Tokenizer), ModelError> {
+    let shape = weights::shape(folder)?;
+    weights::takes_mean(folder)?;
+    let tokenizer = tokenizer(folder, &shape)?;
+    let id = EmbedderId { kind: "minilm".to_owned(), model: name(folder)?, dimension: shape.width };
+    Ok((id, shape, tokenizer))
+}
+
+/// The name of a model: its folder's, and what tells it from another of that name. A folder that has this name keeps it.
+fn name(folder: &Path) -> Result<String, ModelError> {
+    let name = folder.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    let digest = weights::digest(folder)?;
+    Ok(if name.ends_with(&format!("-{digest}")) { name } else { format!("{name}-{digest}") })
 }
 
 fn tokenizer(folder: &Path, shape: &Shape) -> Result<Tokenizer, ModelError> {
@@ -104,6 +112,10 @@ fn tokenizer(folder: &Path, shape: &Shape) -> Result<Tokenizer, ModelError> {
     let truncation = TruncationParams { max_length, ..TruncationParams::default() };
     tokenizer.with_truncation(Some(truncation)).map_err(|error| wrong(error.to_string()))?;
     tokenizer.with_padding(None);
+    let beyond = tokenizer.get_vocab(true).into_values().max().filter(|token| *token as usize >= shape.vocabulary);
+    if let Some(token) = beyond {
+        return Err(wrong(format!("it has a token {token}, and the model knows {}", shape.vocabulary)));
+    }
     Ok(tokenizer)
 }
 

@@ -37,8 +37,7 @@ impl Weights {
         let mut state = vec![0.0f32; total * width];
         let places = texts.iter().flat_map(|text| text.iter().enumerate());
         for (row, (position, token)) in state.chunks_exact_mut(width).zip(places) {
-            // a token beyond the vocabulary is one of another model's tokenizer, and stands for nothing
-            let word = (*token as usize).min(self.shape.vocabulary - 1);
+            let word = *token as usize;
             row.copy_from_slice(&self.words[word * width..][..width]);
             add(row, &self.positions[position * width..][..width]);
             add(row, &self.kinds[..width]);
@@ -86,57 +85,19 @@ impl Weights {
             // head's columns end within a row; scores have a number for each pair; nothing that is read is written.
             unsafe {
                 let source = scratch.attention.as_ptr();
-                let (query, key) = (source.add(query), source.add(key));
-                let scores = scratch.scores.as_mut_ptr();
-                gemm(
-                    tokens,
-                    tokens,
-                    of_head,
-                    scores,
-                    1,
-                    row_of_scores,
-                    false,
-                    query,
-                    1,
-                    row,
-                    key,
-                    row,
-                    1,
-                    0.0,
-                    scale,
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
+                let query = From { at: source.add(query), column: 1, row };
+                let key = From { at: source.add(key), column: row, row: 1 };
+                let scores = To { at: scratch.scores.as_mut_ptr(), row: row_of_scores, adds: false };
+                product(Size { rows: tokens, from: of_head, to: tokens }, query, key, scale, scores);
             }
             softmax(&mut scratch.scores[..tokens * tokens], tokens);
             // SAFETY: as above; a head's columns of the context's rows are in bounds by the assertion.
             unsafe {
-                let value = scratch.attention.as_ptr().add(value);
-                let context = scratch.context.as_mut_ptr().add(of_context + head * of_head);
-                let scores = scratch.scores.as_ptr();
-                gemm(
-                    tokens,
-                    of_head,
-                    tokens,
-                    context,
-                    1,
-                    width.cast_signed(),
-                    false,
-                    scores,
-                    1,
-                    row_of_scores,
-                    value,
-                    1,
-                    row,
-                    0.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
+                let scores = From { at: scratch.scores.as_ptr(), column: 1, row: row_of_scores };
+                let value = From { at: scratch.attention.as_ptr().add(value), column: 1, row };
+                let at = scratch.context.as_mut_ptr().add(of_context + head * of_head);
+                let context = To { at, row: width.cast_signed(), adds: false };
+                product(Size { rows: tokens, from: tokens, to: of_head }, scores, value, 1.0, context);
             }
         }
     }
@@ -182,22 +143,52 @@ fn linear(input: &[f32], (weight, bias): &Linear, output: &mut [f32], Size { row
     let (from_row, to_row) = (from.cast_signed(), to.cast_signed());
     // SAFETY: the assertion holds all three within their bounds, and the output is borrowed by nobody else.
     unsafe {
+        let input = From { at: input.as_ptr(), column: 1, row: from_row };
+        let weight = From { at: weight.as_ptr(), column: from_row, row: 1 };
+        product(Size { rows, from, to }, input, weight, 1.0, To { at: output.as_mut_ptr(), row: to_row, adds: true });
+    }
+}
+
+/// A matrix that is read: where it begins, and how far its columns and its rows are apart.
+#[derive(Clone, Copy)]
+struct From {
+    at: *const f32,
+    column: isize,
+    row: isize,
+}
+
+/// A matrix that is written, whose columns lie side by side; what it has is added to or replaced.
+#[derive(Clone, Copy)]
+struct To {
+    at: *mut f32,
+    row: isize,
+    adds: bool,
+}
+
+/// The product of two matrices, times a number.
+///
+/// # Safety
+/// The matrices of these sizes are within what the pointers point into, and nothing that is written is read.
+unsafe fn product(size: Size, left: From, right: From, scale: f32, to: To) {
+    let kept = if to.adds { 1.0 } else { 0.0 };
+    // SAFETY: the caller's promise
+    unsafe {
         gemm(
-            rows,
-            to,
-            from,
-            output.as_mut_ptr(),
+            size.rows,
+            size.to,
+            size.from,
+            to.at,
             1,
-            to_row,
-            true,
-            input.as_ptr(),
-            1,
-            from_row,
-            weight.as_ptr(),
-            from_row,
-            1,
-            1.0,
-            1.0,
+            to.row,
+            to.adds,
+            left.at,
+            left.column,
+            left.row,
+            right.at,
+            right.column,
+            right.row,
+            kept,
+            scale,
             false,
             false,
             false,

@@ -1,16 +1,22 @@
 //! The numbers of a model, from its files.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::ModelError;
+use crate::chunk::hexadecimal;
 
 const CONFIG: &str = "config.json";
 const MODEL: &str = "model.safetensors";
 const LIMIT: &str = "sentence_bert_config.json";
+const POOLING: &str = "1_Pooling/config.json";
+
+/// Letters of a digest that tell two models of one name apart.
+const DIGEST_LETTERS: usize = 8;
 
 /// The sizes of a model.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +82,48 @@ pub(super) fn bytes(folder: &Path, file: &'static str) -> Result<Vec<u8>, ModelE
 pub(super) fn max_tokens(folder: &Path) -> Option<usize> {
     let limit: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(LIMIT)).ok()?).ok()?;
     limit["max_seq_length"].as_u64().and_then(|tokens| usize::try_from(tokens).ok()).filter(|tokens| *tokens > 2)
+}
+
+/// Looks whether the vector of a text is the mean of its tokens', which is all that is computed here.
+pub(super) fn takes_mean(folder: &Path) -> Result<(), ModelError> {
+    const MEAN: &str = "pooling_mode_mean_tokens";
+    if !folder.join(POOLING).exists() {
+        return Ok(());
+    }
+    let wrong = |why: String| ModelError::Wrong { folder: folder.to_owned(), file: POOLING, why };
+    let pooling: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes(folder, POOLING)?).map_err(|error| wrong(error.to_string()))?;
+    let is_on = |mode: &&String| mode.starts_with("pooling_mode_") && pooling[*mode] == true;
+    let modes: Vec<&String> = pooling.keys().filter(is_on).collect();
+    if modes == [MEAN] { Ok(()) } else { Err(wrong(format!("it takes {modes:?}; only {MEAN} is computed"))) }
+}
+
+/// The first letters of a digest over all files that a vector depends on.
+pub(super) fn digest(folder: &Path) -> Result<String, ModelError> {
+    let mut hash = Sha256::new();
+    for file in super::FILES {
+        let unreadable = |source| ModelError::File { folder: folder.to_owned(), file, source };
+        let mut reader = fs::File::open(folder.join(file)).map_err(unreadable)?;
+        io::copy(&mut reader, &mut HashWriter(&mut hash)).map_err(unreadable)?;
+    }
+    hash.update(max_tokens(folder).unwrap_or_default().to_le_bytes());
+    let mut digest = hexadecimal(&hash.finalize());
+    digest.truncate(DIGEST_LETTERS);
+    Ok(digest)
+}
+
+/// Hashes what is written, since a model is larger than what should be in memory.
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(super) fn shape(folder: &Path) -> Result<Shape, ModelError> {
