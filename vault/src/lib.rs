@@ -7,6 +7,7 @@
 pub mod canvas;
 pub mod chunk;
 pub mod context;
+mod derived;
 pub mod documents;
 pub mod edit;
 pub mod embed;

@@ -113,7 +113,7 @@ impl Meanings {
         let (shown, stop) = (Arc::new(Mutex::new(Shown::default())), Arc::new(AtomicBool::new(false)));
         let mut keeper = Keeper::open(setup, Arc::clone(&shown), Arc::clone(&stop))?;
         let run = move || run(&mut keeper, &nudged);
-        let thread = Builder::new().name("vectors".to_owned()).spawn(run).map_err(KeeperError::Thread)?;
+        let thread = Builder::new().name("vectors".to_owned()).spawn(run).map_err(KeeperError::System)?;
         nudge.send();
         Ok(Self { nudge, stop, thread: Some(thread), shown })
     }

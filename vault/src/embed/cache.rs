@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
 
 use super::{EmbedError, Embedder, EmbedderId};
+use crate::derived::{self, Fault, guarded};
 
-/// Embedder and digest to when it was put, and the vector's numbers.
-const VECTORS: TableDefinition<'_, (&str, &str), (u64, &[u8])> = TableDefinition::new("vectors.1");
+/// Embedder and digest to when it was put, and the vector's numbers with a checksum after them, since the engine checks none
+/// of its pages while it reads.
+const VECTORS: TableDefinition<'_, (&str, &str), (u64, &[u8])> = TableDefinition::new("vectors.2");
 /// When it was put to embedder and digest.
-const ORDER: TableDefinition<'_, u64, (&str, &str)> = TableDefinition::new("order.1");
+const ORDER: TableDefinition<'_, u64, (&str, &str)> = TableDefinition::new("order.2");
 /// Vectors that are kept: 800 MB of 384 numbers each.
 pub const ENTRIES_MAX: u64 = 500_000;
 /// Texts and bytes of text that an embedder is given at once.
@@ -31,15 +33,21 @@ pub struct Cache {
 /// Why there is no cache. It can be removed and begun anew; then everything is embedded again.
 #[derive(Debug, thiserror::Error)]
 #[error("the cache of embeddings: {0}")]
-pub struct CacheError(#[from] redb::Error);
+pub struct CacheError(String);
+
+impl From<Fault> for CacheError {
+    fn from(fault: Fault) -> Self {
+        Self(fault.to_string())
+    }
+}
 
 impl Cache {
-    /// Opens the cache in a file, or begins it. One that cannot be read is put aside, under a name with `.broken`.
+    /// Opens the cache in a file, or begins it. One that is damaged is put aside.
     ///
     /// # Errors
-    /// When it can neither be read nor begun, as when another process has it.
+    /// When the system refuses, or another process has it.
     pub fn open(file: &Path, entries_max: u64) -> Result<Self, CacheError> {
-        let open = || -> Result<Self, redb::Error> {
+        let open = |file: &Path| {
             let database = Database::create(file)?;
             let write = database.begin_write()?;
             write.open_table(VECTORS)?;
@@ -47,14 +55,7 @@ impl Cache {
             write.commit()?;
             Ok(Self { database, entries_max, next: AtomicU64::new(last.map_or(0, |last| last + 1)) })
         };
-        match open() {
-            Err(error) if !matches!(error, redb::Error::DatabaseAlreadyOpen) => {
-                tracing::warn!(file = %file.display(), %error, "the cache of embeddings is begun anew");
-                std::fs::rename(file, file.with_extension("broken")).map_err(redb::Error::Io)?;
-                Ok(open()?)
-            }
-            opened => Ok(opened?),
-        }
+        Ok(derived::open(file, open)?)
     }
 
     /// The vectors of texts, each given with its digest; what is not kept is embedded, and then is. Also how many were.
@@ -99,22 +100,23 @@ impl Cache {
     /// When the file fails.
     pub fn get(&self, embedder: &EmbedderId, digests: &[&str]) -> Result<BTreeMap<String, Vec<f32>>, CacheError> {
         let name = embedder.to_string();
-        let read = || -> Result<_, redb::Error> {
+        let read = || {
             let read = self.database.begin_read()?;
             let table = read.open_table(VECTORS)?;
             let mut known = BTreeMap::new();
             for digest in digests {
                 if let Some(entry) = table.get((name.as_str(), *digest))? {
-                    let (numbers, _) = entry.value().1.as_chunks::<4>();
-                    let vector: Vec<f32> = numbers.iter().map(|number| f32::from_le_bytes(*number)).collect();
-                    if vector.len() == embedder.dimension {
-                        known.insert((*digest).to_owned(), vector);
-                    }
+                    let vector = vector(digest, entry.value().1);
+                    known.extend(
+                        vector
+                            .filter(|vector| vector.len() == embedder.dimension)
+                            .map(|vector| ((*digest).to_owned(), vector)),
+                    );
                 }
             }
             Ok(known)
         };
-        Ok(read()?)
+        Ok(guarded(read)?)
     }
 
     /// Keeps vectors by their digests, durably.
@@ -123,13 +125,14 @@ impl Cache {
     /// When the file fails.
     pub fn put(&self, embedder: &EmbedderId, entries: &[(&str, Vec<f32>)]) -> Result<(), CacheError> {
         let name = embedder.to_string();
-        let write = || -> Result<(), redb::Error> {
+        let write = || {
             let write = self.database.begin_write()?;
             {
                 let (mut vectors, mut order) = (write.open_table(VECTORS)?, write.open_table(ORDER)?);
                 for (digest, vector) in entries {
                     let number = self.next.fetch_add(1, Ordering::Relaxed);
-                    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                    let mut bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                    bytes.extend(checksum(digest, &bytes).to_le_bytes());
                     let before = vectors.insert((name.as_str(), *digest), (number, bytes.as_slice()))?;
                     let before = before.map(|before| before.value().0);
                     if let Some(before) = before {
@@ -146,8 +149,23 @@ impl Cache {
             write.commit()?;
             Ok(())
         };
-        Ok(write()?)
+        Ok(guarded(write)?)
     }
+}
+
+/// The vector of a row; none where it is not what was written.
+fn vector(digest: &str, row: &[u8]) -> Option<Vec<f32>> {
+    let (numbers, sum) = row.split_last_chunk::<4>()?;
+    let is_whole = checksum(digest, numbers) == u32::from_le_bytes(*sum);
+    is_whole.then(|| numbers.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)).collect())
+}
+
+/// Of the key too, so that a row is not taken for another's.
+fn checksum(digest: &str, numbers: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(digest.as_bytes());
+    sum.update(numbers);
+    sum.finalize()
 }
 
 /// The vectors, where they are what an embedder has to give.

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::stamps::{Stamp, Stamps};
 use super::{Ready, Shown};
+use crate::derived::{self, Fault};
 use crate::embed::cache::Cache;
 use crate::embed::{EmbedError, Embedder, Reach};
 use crate::index::record::Privacy;
@@ -18,7 +19,7 @@ use crate::ingest::shared::Shared;
 use crate::vectors::{Collection, Content, POINTS_MAX, Point, PointId, VectorError, VectorStore};
 
 /// Passages after which what was embedded is stored.
-const BATCH_PASSAGES: usize = 256;
+const BATCH_PASSAGES: usize = 64;
 /// How long an embedder has to be away before the next one takes its place.
 const FALL_BACK: Duration = Duration::from_secs(120);
 
@@ -61,10 +62,10 @@ pub enum KeeperError {
     Index(#[from] IndexError),
     /// What is kept of them.
     #[error("the stamps of vectors: {0}")]
-    Stamps(#[from] redb::Error),
-    /// The system.
-    #[error("no thread for vectors: {0}")]
-    Thread(#[source] std::io::Error),
+    Stamps(#[from] Fault),
+    /// The system gives no thread, or does not put a damaged file aside.
+    #[error("vectors are not kept: {0}")]
+    System(#[source] std::io::Error),
 }
 
 /// Who keeps vectors.
@@ -117,9 +118,22 @@ impl Keeper {
     /// When something is away or fails; the next pass goes on where this one ended.
     pub fn pass(&mut self) -> Result<(), KeeperError> {
         let done = self.attempt();
+        if let Err(KeeperError::Stamps(Fault::Damaged(why))) = &done {
+            self.begin_anew(why)?;
+        }
         let mut shown = self.shown();
         shown.status.failure = done.as_ref().err().map(ToString::to_string);
         done
+    }
+
+    /// Forgets the stamps, which are damaged: all vectors are sent again, out of the cache.
+    fn begin_anew(&mut self, why: &str) -> Result<(), KeeperError> {
+        let (file, aside) = (&self.setup.stamps, derived::aside(&self.setup.stamps));
+        tracing::warn!(why, aside = %aside.display(), "the stamps of vectors are damaged and begun anew");
+        std::fs::rename(file, aside).map_err(KeeperError::System)?;
+        self.stamps = Stamps::open(file)?;
+        self.target = None;
+        Ok(())
     }
 
     fn attempt(&mut self) -> Result<(), KeeperError> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+use crate::derived::{self, Fault, guarded};
 use crate::vectors::Collection;
 
 /// Collection and document to the stamp in JSON.
@@ -29,92 +30,102 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// Opens the store in a file, or begins it.
+    /// Opens the store in a file, or begins it. One that is damaged is put aside.
     ///
     /// # Errors
-    /// When it cannot be opened.
-    pub fn open(file: &Path) -> Result<Self, redb::Error> {
-        let database = Database::create(file)?;
-        let write = database.begin_write()?;
-        write.open_table(STAMPS)?;
-        write.open_table(CURRENT)?;
-        write.commit()?;
-        Ok(Self { database })
+    /// When the system refuses, or another process has it.
+    pub fn open(file: &Path) -> Result<Self, Fault> {
+        derived::open(file, |file| {
+            let database = Database::create(file)?;
+            let write = database.begin_write()?;
+            write.open_table(STAMPS)?;
+            write.open_table(CURRENT)?;
+            write.commit()?;
+            Ok(Self { database })
+        })
     }
 
     /// The collection that is searched.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn current(&self, content: &str) -> Result<Option<Collection>, redb::Error> {
-        let read = self.database.begin_read()?;
-        let json = read.open_table(CURRENT)?.get(content)?;
-        Ok(json.and_then(|json| serde_json::from_slice(json.value()).ok()))
+    pub fn current(&self, content: &str) -> Result<Option<Collection>, Fault> {
+        guarded(|| {
+            let read = self.database.begin_read()?;
+            let json = read.open_table(CURRENT)?.get(content)?;
+            Ok(json.and_then(|json| serde_json::from_slice(json.value()).ok()))
+        })
     }
 
     /// Has a collection searched.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn make_current(&self, collection: &Collection) -> Result<(), redb::Error> {
-        let json = serde_json::to_vec(collection).expect("a collection is plain data");
-        let write = self.database.begin_write()?;
-        write.open_table(CURRENT)?.insert(collection.content.as_str(), &*json)?;
-        write.commit()?;
-        Ok(())
+    pub fn make_current(&self, collection: &Collection) -> Result<(), Fault> {
+        guarded(|| {
+            let json = serde_json::to_vec(collection).expect("a collection is plain data");
+            let write = self.database.begin_write()?;
+            write.open_table(CURRENT)?.insert(collection.content.as_str(), &*json)?;
+            write.commit()?;
+            Ok(())
+        })
     }
 
     /// The stamps of a collection.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn all(&self, collection: &Collection) -> Result<BTreeMap<String, Stamp>, redb::Error> {
-        let name = collection.to_string();
-        let read = self.database.begin_read()?;
-        let table = read.open_table(STAMPS)?;
-        let mut stamps = BTreeMap::new();
-        for entry in table.range((name.as_str(), "")..)? {
-            let (key, json) = entry?;
-            let (of, document) = key.value();
-            if of != name {
-                break;
+    pub fn all(&self, collection: &Collection) -> Result<BTreeMap<String, Stamp>, Fault> {
+        guarded(|| {
+            let name = collection.to_string();
+            let read = self.database.begin_read()?;
+            let table = read.open_table(STAMPS)?;
+            let mut stamps = BTreeMap::new();
+            for entry in table.range((name.as_str(), "")..)? {
+                let (key, json) = entry?;
+                let (of, document) = key.value();
+                if of != name {
+                    break;
+                }
+                // one that cannot be read is made again
+                if let Ok(stamp) = serde_json::from_slice(json.value()) {
+                    stamps.insert(document.to_owned(), stamp);
+                }
             }
-            // one that cannot be read is made again
-            if let Ok(stamp) = serde_json::from_slice(json.value()) {
-                stamps.insert(document.to_owned(), stamp);
-            }
-        }
-        Ok(stamps)
+            Ok(stamps)
+        })
     }
 
     /// Sets stamps, and removes those that are none, together.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn set(&self, collection: &Collection, stamps: &[(String, Option<Stamp>)]) -> Result<(), redb::Error> {
-        let name = collection.to_string();
-        let write = self.database.begin_write()?;
-        {
-            let mut table = write.open_table(STAMPS)?;
-            for (document, stamp) in stamps {
-                match stamp {
-                    Some(stamp) => {
-                        let json = serde_json::to_vec(stamp).expect("a stamp is plain data");
-                        table.insert((name.as_str(), document.as_str()), &*json)?;
+    pub fn set(&self, collection: &Collection, stamps: &[(String, Option<Stamp>)]) -> Result<(), Fault> {
+        guarded(|| {
+            let name = collection.to_string();
+            let write = self.database.begin_write()?;
+            {
+                let mut table = write.open_table(STAMPS)?;
+                for (document, stamp) in stamps {
+                    match stamp {
+                        Some(stamp) => {
+                            let json = serde_json::to_vec(stamp).expect("a stamp is plain data");
+                            table.insert((name.as_str(), document.as_str()), &*json)?;
+                        }
+                        None => drop(table.remove((name.as_str(), document.as_str()))?),
                     }
-                    None => drop(table.remove((name.as_str(), document.as_str()))?),
                 }
             }
-        }
-        write.commit()?;
-        Ok(())
+            write.commit()?;
+            Ok(())
+        })
     }
 
     /// Removes all stamps of a collection.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn forget(&self, collection: &Collection) -> Result<(), redb::Error> {
+    pub fn forget(&self, collection: &Collection) -> Result<(), Fault> {
         let documents: Vec<_> = self.all(collection)?.into_keys().map(|document| (document, None)).collect();
         self.set(collection, &documents)
     }

@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use redb::{Database, ReadableDatabase};
 
 use self::change::Change;
-use self::file::{Fault, VECTORS, VectorRow, guarded, read_vector};
+use self::file::{VECTORS, VectorRow, read_vector};
 use self::live::Live;
 pub use self::load::Aside;
 pub use self::seal::{SEGMENT_POINTS_MAX, Upkeep};
 use super::check::{Check, cosine};
 use super::exact::best::Guess;
 use super::{Collection, HITS_MAX, Near, POINTS_MAX, Point, PointId, VectorError, VectorStore};
+use crate::derived::{Fault, guarded};
 
 /// Points of a collection that are scanned one by one; with more, a scan takes longer than a search may.
 pub const SEAL_POINTS: usize = 100_000;

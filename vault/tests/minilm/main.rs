@@ -58,7 +58,9 @@ fn vectors_are_those_of_the_model() {
 /// A folder that is no model is told what is wrong with it.
 #[test]
 fn a_wrong_folder_is_told() {
-    assert_eq!(minilm::check(&folder()).unwrap().to_string(), "minilm/all-MiniLM-L6-v2/384");
+    let id = minilm::check(&folder()).unwrap();
+    assert_eq!((&*id.kind, id.dimension), ("minilm", 384));
+    assert!(id.model.starts_with("all-MiniLM-L6-v2-"), "{id}");
     let wrong = tempfile::tempdir().unwrap();
     let told = || minilm::check(wrong.path()).unwrap_err().to_string();
     assert!(told().contains("has no config.json"), "{}", told());
@@ -73,6 +75,23 @@ fn a_wrong_folder_is_told() {
     assert!(told().contains("has no model.safetensors"), "{}", told());
     fs::copy(folder().join("model.safetensors"), wrong.path().join("model.safetensors")).unwrap();
     assert!(told().contains("numbers") && told().contains("rhizome model add"), "{}", told());
+    fs::write(wrong.path().join("config.json"), config.replace("\"vocab_size\": 30522", "\"vocab_size\": 30000"))
+        .unwrap();
+    assert!(told().contains("a token 30521, and the model knows 30000"), "{}", told());
+    fs::write(wrong.path().join("config.json"), &config).unwrap();
+    assert_ne!(minilm::check(wrong.path()).unwrap().model, id.model);
+    // a model of this name with these bytes is the same, wherever it is
+    let named = wrong.path().join(&id.model);
+    fs::create_dir(&named).unwrap();
+    for file in minilm::FILES.into_iter().chain(["sentence_bert_config.json"]) {
+        fs::copy(folder().join(file), named.join(file)).unwrap();
+    }
+    assert_eq!(minilm::check(&named).unwrap(), id);
+    fs::create_dir(named.join("1_Pooling")).unwrap();
+    let pooling = r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
+    fs::write(named.join("1_Pooling/config.json"), pooling).unwrap();
+    let told = minilm::check(&named).unwrap_err().to_string();
+    assert!(told.contains("pooling_mode_cls_token") && told.contains("1_Pooling/config.json"), "{told}");
 }
 
 /// Counts what it is asked, and goes away when it is told to.
@@ -134,7 +153,7 @@ fn what_was_embedded_is_kept() {
     fs::write(&file, "no database").unwrap();
     let cache = Cache::open(&file, 150).unwrap();
     assert_eq!(cache.embed(&one, &texts[..5]).unwrap().1, 5);
-    assert!(folder.path().join("cache.broken").exists());
+    assert!(folder.path().join("cache.redb.aside").exists());
 }
 
 /// A model is loaded when it is asked, and forgotten when nobody asks.

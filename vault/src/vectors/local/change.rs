@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{Database, WriteTransaction};
 
-use super::file::{
-    CODES, COLLECTIONS, DOCUMENTS, Fault, SEALED, SEGMENTS, VECTORS, code_row, document_row, vector_row,
-};
+use super::file::{CODES, COLLECTIONS, DOCUMENTS, SEALED, SEGMENTS, VECTORS, code_row, document_row, vector_row};
 use super::live::{Live, Names};
+use crate::derived::Fault;
 use crate::vectors::exact::Code;
 use crate::vectors::{Collection, Point, PointId};
 

@@ -2,11 +2,11 @@
 //!
 //! A row ends with a checksum, since the engine checks none of its pages while it reads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use redb::{Builder, Database, TableDefinition};
 
+use crate::derived::{Fault, guarded};
 use crate::vectors::PointId;
 use crate::vectors::exact::{Code, Fit};
 
@@ -30,37 +30,6 @@ pub const SEALED: TableDefinition<(u32, u128), (u32, u32)> = TableDefinition::ne
 /// Collection and segment: those that have a file.
 pub const SEGMENTS: TableDefinition<(u32, u32), ()> = TableDefinition::new("vectors-segments-v1");
 
-/// Why the file did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// What is there is not what was written.
-    #[error("the file is damaged: {0}")]
-    Damaged(String),
-    /// The system refuses, or another process has it.
-    #[error(transparent)]
-    Engine(Box<redb::Error>),
-}
-
-impl<E: Into<redb::Error>> From<E> for Fault {
-    fn from(error: E) -> Self {
-        match error.into() {
-            redb::Error::Corrupted(why) => Self::Damaged(why),
-            error @ (redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TableIsNotMultimap(_)
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::UpgradeRequired(_)
-            | redb::Error::RepairAborted) => Self::Damaged(error.to_string()),
-            redb::Error::Io(error)
-                if matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
-            {
-                Self::Damaged(error.to_string())
-            }
-            other => Self::Engine(Box::new(other)),
-        }
-    }
-}
-
 /// A vector with the rest of its point.
 pub struct VectorRow {
     /// The number of its document.
@@ -74,11 +43,6 @@ pub struct VectorRow {
 /// Opens a file or makes it.
 pub fn open(path: &Path) -> Result<Database, Fault> {
     guarded(|| Ok(Builder::new().set_cache_size(CACHE_BYTES).create(path)?))
-}
-
-/// Does something with the engine, which may panic where it meets pages that it has not written.
-pub fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Fault::Damaged("the engine gave up reading it".into())))
 }
 
 /// The row of a document.

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
-use super::file::{self, CODES, COLLECTIONS, DOCUMENTS, FORMAT, Fault, NUMBERS, SEALED, SEGMENTS, VECTORS};
+use super::file::{self, CODES, COLLECTIONS, DOCUMENTS, FORMAT, NUMBERS, SEALED, SEGMENTS, VECTORS};
 use super::live::Live;
 use super::{State, seal};
+use crate::derived::{Fault, guarded};
 use crate::vectors::exact::Code;
 use crate::vectors::sealed::{self, Segment};
 use crate::vectors::{Collection, PointId};
@@ -74,7 +75,7 @@ fn put_aside(folder: &Path, why: String) -> io::Result<Aside> {
 /// Reads all that memory holds.
 pub fn load(folder: &Path) -> Result<State, Fault> {
     let database = file::open(&folder.join(FILE))?;
-    file::guarded(|| {
+    guarded(|| {
         prepare(&database)?;
         let mut collections = BTreeMap::new();
         let mut lost = Vec::new();

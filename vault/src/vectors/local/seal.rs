@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use redb::Database;
 
 use super::LocalStore;
-use super::file::{CODES, Fault, SEALED, SEGMENTS, code_row};
+use super::file::{CODES, SEALED, SEGMENTS, code_row};
 use super::live::{Live, Place, Scanned};
 use super::load::segment_path;
+use crate::derived::Fault;
 use crate::vectors::exact::{Code, Flat};
 use crate::vectors::sealed::{self, Graph, Segment};
 use crate::vectors::{Collection, PointId, VectorError};
