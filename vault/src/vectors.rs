@@ -5,7 +5,6 @@ pub mod check;
 mod exact;
 pub mod local;
 pub mod milvus;
-pub mod outbox;
 pub mod postgres;
 pub mod remote;
 mod sealed;
