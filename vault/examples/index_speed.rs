@@ -98,7 +98,7 @@ fn searches(worker: &Worker) -> Result<(), Failure> {
                 limit: 10,
                 privacy: Privacy::Open,
             };
-            hits += search(&serving, None, request)?.hits.len();
+            hits += search(&serving, Err(String::new()), request)?.hits.len();
             times.push(began.elapsed());
             asked += 1;
         }
@@ -123,7 +123,7 @@ fn saves(vault: &Path, worker: &Worker, wait: impl Fn() -> bool) -> Result<(), F
                 limit: 1,
                 privacy: Privacy::Open,
             };
-            if !search(&worker.shared().serving(), None, request)?.hits.is_empty() {
+            if !search(&worker.shared().serving(), Err(String::new()), request)?.hits.is_empty() {
                 break;
             }
             if !wait() {

@@ -78,7 +78,7 @@ pub enum ContextError {
 /// When a note that is named is not there, nothing is asked for, the budget is 0, or the index fails.
 pub fn pack(
     serving: &Serving,
-    meaning: Option<Meaning<'_>>,
+    meaning: Result<Meaning<'_>, String>,
     ask: Ask<'_>,
     count: &dyn Fn(&str) -> usize,
 ) -> Result<Made, ContextError> {
@@ -131,7 +131,7 @@ fn linked(catalog: &Catalog, text: &str) -> Vec<String> {
 /// Passages that fit a text, the best first.
 fn found(
     serving: &Serving,
-    meaning: Option<Meaning<'_>>,
+    meaning: Result<Meaning<'_>, String>,
     text: &str,
     privacy: Privacy,
 ) -> Result<(Vec<PassageKey>, Vec<String>), ContextError> {

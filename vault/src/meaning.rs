@@ -19,7 +19,7 @@ use crate::embed::Embedder;
 use crate::search::Meaning;
 use crate::vectors::{Collection, VectorStore};
 
-pub use keeper::{Keeper, KeeperError, Open, Setup};
+pub use keeper::{FALL_BACK, Keeper, KeeperError, Open, Setup};
 
 /// When what failed is tried again, and how often all is compared although nothing was told.
 const RETRY: Duration = Duration::from_secs(5);
@@ -121,6 +121,14 @@ impl Meanings {
     /// What is searched by meaning now; none while there is nothing, and the status says why.
     pub fn ready(&self) -> Option<Ready> {
         self.shown().ready.clone()
+    }
+
+    /// Why nothing is searched by meaning, where [`Self::ready`] is none.
+    pub fn missing(&self) -> String {
+        let status = self.status();
+        let being_made =
+            || format!("vectors are being made: {} of {} documents have theirs", status.documents, status.of);
+        status.failure.clone().unwrap_or_else(being_made)
     }
 
     /// How the vectors stand.

@@ -152,8 +152,13 @@ pub(crate) struct Legs {
 /// Finds documents.
 ///
 /// # Errors
-/// When the query is none, the limit is none, or the index fails. That meaning cannot be asked is no error: it is told.
-pub fn search(serving: &Serving, meaning: Option<Meaning<'_>>, request: Request<'_>) -> Result<Answer, SearchError> {
+/// When the query is none, the limit is none, or the index fails. That meaning cannot be asked, and why `meaning` is none, is
+/// no error: it is told.
+pub fn search(
+    serving: &Serving,
+    meaning: Result<Meaning<'_>, String>,
+    request: Request<'_>,
+) -> Result<Answer, SearchError> {
     if request.limit == 0 || request.limit > LIMIT_MAX {
         return Err(SearchError::Limit(request.limit));
     }
@@ -192,7 +197,7 @@ pub fn search(serving: &Serving, meaning: Option<Meaning<'_>>, request: Request<
 /// Ranks passages in each way that was asked for and can be had.
 pub(crate) fn legs(
     serving: &Serving,
-    meaning: Option<Meaning<'_>>,
+    meaning: Result<Meaning<'_>, String>,
     wanted: &[Wanted],
     allowed: Option<&Arc<Allowed>>,
     depth: usize,
@@ -227,15 +232,13 @@ fn by_words(
 
 fn by_meaning(
     serving: &Serving,
-    meaning: Option<Meaning<'_>>,
+    meaning: Result<Meaning<'_>, String>,
     wanted: &[Wanted],
     allowed: Option<&Arc<Allowed>>,
     depth: usize,
     privacy: Privacy,
 ) -> Result<Ranks, String> {
-    let Some(Meaning { store, collection, embedder }) = meaning else {
-        return Err("no embedder is configured".to_owned());
-    };
+    let Meaning { store, collection, embedder } = meaning?;
     if privacy == Privacy::Private && embedder.reach() == Reach::Remote {
         return Err(format!("the query is private, and {} is on another machine", embedder.id()));
     }

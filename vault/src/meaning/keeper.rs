@@ -12,7 +12,7 @@ use super::stamps::{Stamp, Stamps};
 use super::{Ready, Shown};
 use crate::derived::{self, Fault};
 use crate::embed::cache::Cache;
-use crate::embed::{EmbedError, Embedder, Reach};
+use crate::embed::{EmbedError, Embedder, EmbedderId, Reach};
 use crate::index::record::Privacy;
 use crate::index::words::IndexError;
 use crate::ingest::shared::Shared;
@@ -20,8 +20,8 @@ use crate::vectors::{Collection, Content, POINTS_MAX, Point, PointId, VectorErro
 
 /// Passages after which what was embedded is stored.
 const BATCH_PASSAGES: usize = 64;
-/// How long an embedder has to be away before the next one takes its place.
-const FALL_BACK: Duration = Duration::from_secs(120);
+/// How long an embedder has to be away before the next one takes its place, where nothing else is said.
+pub const FALL_BACK: Duration = Duration::from_secs(120);
 
 /// Opens an embedder, which may be away.
 pub type Open = Arc<dyn Fn() -> Result<Arc<dyn Embedder>, EmbedError> + Send + Sync>;
@@ -40,6 +40,8 @@ pub struct Setup {
     pub upkeep: Box<dyn Fn() + Send>,
     /// What makes them: the first, or the next while it is away.
     pub embedders: Vec<Open>,
+    /// How long one has to be away before the next one takes its place, since that begins from nothing.
+    pub fall_back: Duration,
     /// What was embedded before.
     pub cache: Arc<Cache>,
     /// Where it is kept which documents have their vectors.
@@ -173,8 +175,9 @@ impl Keeper {
     /// The first embedder that is there, or was a moment ago.
     fn choose(&mut self) -> Result<(usize, Arc<dyn Embedder>), KeeperError> {
         let mut failure = None;
+        let fall_back = self.setup.fall_back;
         for (at, opened) in self.opened.iter_mut().enumerate() {
-            let is_given_up = opened.away_since.is_some_and(|since| since.elapsed() >= FALL_BACK);
+            let is_given_up = opened.away_since.is_some_and(|since| since.elapsed() >= fall_back);
             if let Some(embedder) = opened.embedder.as_ref().filter(|_| !is_given_up) {
                 return Ok((at, Arc::clone(embedder)));
             }
@@ -187,7 +190,7 @@ impl Keeper {
                     let since = *opened.away_since.get_or_insert_with(Instant::now);
                     failure.get_or_insert(error);
                     // it may come back soon, and another would begin from nothing
-                    if since.elapsed() < FALL_BACK {
+                    if since.elapsed() < fall_back {
                         break;
                     }
                 }
@@ -202,13 +205,10 @@ impl Keeper {
         Collection { owner, content, embedder: embedder.id().clone() }
     }
 
-    /// Lets the current collection be searched where its embedder is there.
+    /// Lets the current collection be searched where its embedder is there, also while another one's is built.
     fn show_current(&mut self) -> Result<(), KeeperError> {
         let current = self.stamps.current(self.setup.content.as_str())?;
-        let embedder = current.as_ref().and_then(|collection| {
-            let embedders = self.opened.iter().filter_map(|opened| opened.embedder.as_ref());
-            embedders.into_iter().find(|embedder| *embedder.id() == collection.embedder).cloned()
-        });
+        let embedder = current.as_ref().and_then(|collection| self.opened_as(&collection.embedder));
         let mut shown = self.shown();
         shown.status.collection = current.as_ref().map(ToString::to_string);
         shown.ready = current.zip(embedder).map(|(collection, embedder)| Ready {
@@ -217,6 +217,19 @@ impl Keeper {
             embedder,
         });
         Ok(())
+    }
+
+    /// The embedder that is this one.
+    fn opened_as(&mut self, id: &EmbedderId) -> Option<Arc<dyn Embedder>> {
+        let is_it = |embedder: &&Arc<dyn Embedder>| embedder.id() == id;
+        if let Some(embedder) = self.opened.iter().filter_map(|opened| opened.embedder.as_ref()).find(is_it) {
+            return Some(Arc::clone(embedder));
+        }
+        for opened in self.opened.iter_mut().filter(|opened| opened.embedder.is_none()) {
+            // one that is away is asked again in the next pass
+            opened.embedder = (opened.open)().ok();
+        }
+        self.opened.iter().filter_map(|opened| opened.embedder.as_ref()).find(is_it).cloned()
     }
 
     /// The stamps of a collection, as far as the store has what they say.
@@ -270,9 +283,10 @@ impl Keeper {
             }
             of += 1;
             kept.insert(entry.name.as_str());
-            let digests: BTreeSet<String> = entry.passages.iter().cloned().collect();
-            if shown.stamped.get(&entry.name).is_none_or(|stamp| stamp.digests != digests) {
-                todo.push(Todo { name: entry.name.clone(), digests });
+            let digests: BTreeSet<&String> = entry.passages.iter().collect();
+            let has_all = |stamp: &Stamp| stamp.digests.iter().eq(digests.iter().copied());
+            if !shown.stamped.get(&entry.name).is_some_and(has_all) {
+                todo.push(Todo { name: entry.name.clone(), digests: digests.into_iter().cloned().collect() });
             }
         }
         let gone = shown.stamped.keys().filter(|name| !kept.contains(name.as_str())).cloned().collect();

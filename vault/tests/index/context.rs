@@ -5,7 +5,7 @@ use vault::index::record::Privacy;
 use vault::pack::tokens::tokens;
 use vault::pack::{Budget, Origin, Private};
 
-use crate::support::Vault;
+use crate::support::{NO_EMBEDDER, Vault};
 
 fn vault() -> Vault {
     let mut vault = Vault::new();
@@ -24,7 +24,7 @@ fn vault() -> Vault {
 fn made(vault: &Vault, text: &str, named: &[&str], private: Private) -> Result<Made, ContextError> {
     let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
     let ask = Ask { text, named: &named, budget: Budget::Tokens(500), private, privacy: Privacy::Open };
-    pack(&vault.serving(), None, ask, &tokens)
+    pack(&vault.serving(), Err(NO_EMBEDDER.to_owned()), ask, &tokens)
 }
 
 /// What a text links to comes first, then what it finds, then what those link to; the rest is not there.
@@ -70,6 +70,9 @@ fn a_wrong_ask_is_told() {
     assert!(told(" ", &[]).contains("neither a text to search for nor a note"));
     let none = Ask { text: "x", named: &[], budget: Budget::Bytes(0), private: Private::Taken, privacy: Privacy::Open };
     assert!(
-        pack(&vault.serving(), None, none, &tokens).unwrap_err().to_string().contains("the budget of the pack is 0")
+        pack(&vault.serving(), Err(NO_EMBEDDER.to_owned()), none, &tokens)
+            .unwrap_err()
+            .to_string()
+            .contains("the budget of the pack is 0")
     );
 }

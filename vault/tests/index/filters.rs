@@ -12,7 +12,7 @@ use vault::query::{self, Document};
 use vault::search::{self, Matching, Mode, Request};
 use vault::source::Source;
 
-use crate::support::Vault;
+use crate::support::{NO_EMBEDDER, Vault};
 
 const NOTES: usize = 60;
 const QUERIES: u32 = 2_000;
@@ -132,7 +132,7 @@ fn the_index_finds_what_the_query_is_true_of() {
             limit: NOTES,
             privacy: Privacy::Open,
         };
-        let answer = search::search(&vault.serving(), None, request).unwrap();
+        let answer = search::search(&vault.serving(), Err(NO_EMBEDDER.to_owned()), request).unwrap();
         let mut found: Vec<&str> = answer.hits.iter().map(|hit| hit.path.as_str()).collect();
         found.sort_unstable();
         expected.sort_unstable();

@@ -7,6 +7,7 @@ mod crash;
 mod edits;
 mod filters;
 mod kept;
+mod meaning;
 mod search;
 mod support;
 mod watched;

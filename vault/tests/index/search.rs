@@ -2,7 +2,7 @@
 
 use vault::search::SearchError;
 
-use crate::support::Vault;
+use crate::support::{NO_EMBEDDER, Vault};
 
 fn vault() -> Vault {
     let mut vault = Vault::new();
@@ -95,7 +95,7 @@ fn wrong_queries_are_told() {
         limit: 0,
         privacy: vault::index::record::Privacy::Open,
     };
-    let refused = vault::search::search(&vault.serving(), None, request);
+    let refused = vault::search::search(&vault.serving(), Err(NO_EMBEDDER.to_owned()), request);
     assert!(matches!(refused, Err(SearchError::Limit(0))));
 }
 
@@ -110,7 +110,7 @@ fn what_is_missing_is_said() {
         limit: 5,
         privacy: vault::index::record::Privacy::Open,
     };
-    let answer = vault::search::search(&vault.serving(), None, request).unwrap();
+    let answer = vault::search::search(&vault.serving(), Err(NO_EMBEDDER.to_owned()), request).unwrap();
     assert_eq!(answer.hits.len(), 2);
     assert_eq!(answer.mode, vault::search::Mode::Keyword);
     assert_eq!(answer.notices, ["by words only: no embedder is configured"]);

@@ -16,6 +16,8 @@ use vault::ingest::worker::Worker;
 use vault::root::Root;
 use vault::search::{self, Answer, Matching, Mode, Request, SearchError};
 
+/// Why there is no meaning in most tests.
+pub const NO_EMBEDDER: &str = "no embedder is configured";
 /// How long anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -112,7 +114,7 @@ impl Vault {
     pub fn search(&self, query: &str) -> Result<Answer, SearchError> {
         let request =
             Request { query, mode: Mode::Keyword, matching: Matching::Any, limit: 50, privacy: Privacy::Open };
-        search::search(&self.serving(), None, request)
+        search::search(&self.serving(), Err(NO_EMBEDDER.to_owned()), request)
     }
 
     /// The paths that a query finds, the best first.
