@@ -14,7 +14,7 @@ use crate::support::tools;
 const SOON: Duration = Duration::from_secs(5);
 
 /// A node with a copy of the fixture's vault.
-fn node(alias: &str) -> (Node, PathBuf) {
+pub fn node(alias: &str) -> (Node, PathBuf) {
     let mut node = Node::start(alias);
     let vault = node.home.join("vault");
     copy(&tools::root().join("fixtures/vault"), &vault);
@@ -25,7 +25,7 @@ fn node(alias: &str) -> (Node, PathBuf) {
     (node, vault)
 }
 
-fn ready(node: &Node) {
+pub fn ready(node: &Node) {
     node.says("the index is ready", &["vault", "status"], |status| status["index"]["phase"]["is"] == "ready");
 }
 
@@ -41,7 +41,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn paths(answer: &Value) -> Vec<&str> {
+pub fn paths(answer: &Value) -> Vec<&str> {
     answer["hits"].as_array().unwrap().iter().map(|hit| hit["path"].as_str().unwrap()).collect()
 }
 

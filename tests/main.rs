@@ -22,6 +22,7 @@ mod garbage;
 mod hostile;
 mod killed;
 mod lease;
+mod meaning;
 mod ollama;
 mod outage;
 mod pair;

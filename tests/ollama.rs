@@ -1,7 +1,5 @@
 //! Both embedders over HTTP against a real Ollama, which also answers in the way of OpenAI.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use node::llm::ollama::Ollama;
@@ -10,51 +8,26 @@ use node::llm::{Address, Limits, ollama, openai};
 use tokio::runtime::Runtime;
 use vault::embed::{EmbedError, Embedder, Reach};
 
-use crate::support::home::Home;
-use crate::support::process::Process;
-use crate::support::{port, skip, tools, wait};
+use crate::support::server::Server;
+use crate::support::wait;
 
 const MODEL: &str = "all-minilm";
 /// To load a model, too, on a machine with much else to do.
 const START: Duration = Duration::from_secs(60);
 
-/// A server of its own.
-struct Server {
-    // it ends before its home is removed
-    process: Process,
-    _home: Home,
-    url: String,
-}
-
-fn script() -> PathBuf {
-    tools::root().join("tests/servers/ollama.sh")
-}
-
-/// Starts one; none where it is not built, and then the test says so.
-fn start(test: &str) -> Option<Server> {
-    let built = Command::new(script()).arg("where").output().unwrap();
-    if !built.status.success() {
-        skip::skip(test, String::from_utf8_lossy(&built.stderr).trim());
-        return None;
-    }
-    let folder = PathBuf::from(String::from_utf8(built.stdout).unwrap().trim());
-    let (home, port) = (Home::new(), port::free());
-    let mut program = Command::new(script());
-    program.args(["start".as_ref(), home.path().as_os_str(), port.to_string().as_ref()]);
-    program.env("RHIZOME_CACHE", folder.parent().expect("it is in the cache"));
-    let process = Process::start(&home, "ollama", &mut program);
-    Some(Server { process, _home: home, url: format!("http://127.0.0.1:{port}") })
+fn url(server: &Server) -> String {
+    format!("http://127.0.0.1:{}", server.port)
 }
 
 fn open_ollama(server: &Server, model: &str, runtime: &Runtime) -> Result<Ollama, EmbedError> {
-    let address = Address::new(&server.url).unwrap();
+    let address = Address::new(&url(server)).unwrap();
     let settings =
         ollama::Settings { address, model: model.to_owned(), keep_alive: "5m".to_owned(), limits: Limits::default() };
     Ollama::open(settings, runtime.handle().clone())
 }
 
 fn open_openai(server: &Server, model: &str, runtime: &Runtime) -> Result<OpenAi, EmbedError> {
-    let address = Address::new(&format!("{}/v1", server.url)).unwrap();
+    let address = Address::new(&format!("{}/v1", url(server))).unwrap();
     let settings = openai::Settings { address, model: model.to_owned(), key: None, limits: Limits::default() };
     OpenAi::open(settings, runtime.handle().clone())
 }
@@ -84,12 +57,12 @@ fn keeps_the_contract(embedder: &dyn Embedder) {
 
 #[test]
 fn ollama_turns_text_into_vectors() {
-    let Some(mut server) = start("ollama_turns_text_into_vectors") else { return };
+    let Some(mut server) = Server::start("ollama", "ollama_turns_text_into_vectors") else { return };
     let runtime = Runtime::new().unwrap();
     let native = wait::until("Ollama answers", START, || match open_ollama(&server, MODEL, &runtime) {
         Ok(ollama) => Some(ollama),
-        Err(EmbedError::Away { .. }) if !server.process.ended() => None,
-        Err(error) => panic!("{error}: {}", server.process.output()),
+        Err(EmbedError::Away { .. }) if !server.ended() => None,
+        Err(error) => panic!("{error}: {}", server.output()),
     });
     keeps_the_contract(&native);
     // a text that is too long is cut at its end, not refused

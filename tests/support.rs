@@ -14,6 +14,7 @@ pub mod port;
 pub mod process;
 pub mod remains;
 pub mod repository;
+pub mod server;
 pub mod skip;
 pub mod tools;
 pub mod wait;

@@ -13,6 +13,7 @@ mod reader;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,10 +23,11 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use cobs::id::{NodeId, RepoId};
-use vault::ingest::watch::WatchMode;
 
 use crate::logging::{Filter, Format};
 use home::Home;
+
+pub use self::vault::{Code, EmbedderChoice, Key, OpenAi, Vault};
 
 /// The port of the direct link, where `link.listen` does not say.
 pub const LINK_PORT: u16 = 8777;
@@ -124,30 +126,6 @@ pub struct Config {
     pub vault: Vault,
     /// What is logged, and how.
     pub log: Log,
-}
-
-/// What is searched.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Vault {
-    /// The folder that Obsidian opens.
-    pub path: Option<PathBuf>,
-    /// Where in it all is private.
-    pub private: Vec<String>,
-    /// How changes are noticed.
-    pub watch: WatchMode,
-    /// What compares by meaning, in the order of wishes.
-    pub embedders: Vec<EmbedderChoice>,
-    /// Whether somebody wished for these embedders, so that one that is missing is an error.
-    pub embedders_given: bool,
-    /// The folder of the model; the one that was added without.
-    pub model: Option<PathBuf>,
-}
-
-/// What compares by meaning.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum EmbedderChoice {
-    /// A model in this process.
-    MiniLm,
 }
 
 /// This node among others.

@@ -2,24 +2,29 @@
 //!
 //! It is opened at the start where a vault is configured or a document was pushed before, and else by the first document.
 
+mod embedders;
+mod store;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use vault::documents::Documents;
 use vault::edit::names::Namer;
 use vault::embed::cache::{Cache, ENTRIES_MAX};
 use vault::embed::idle::Idle;
-use vault::embed::{EmbedError, Embedder};
 use vault::ingest::engine::Source;
 use vault::ingest::read::digest;
+use vault::ingest::shared::Serving;
 use vault::ingest::worker::Worker;
-use vault::meaning::{Meanings, Open, Setup, nudge};
+use vault::meaning::{FALL_BACK, Meanings, Open, Ready, Setup, nudge};
 use vault::root::Root;
 use vault::vectors::Content;
-use vault::vectors::local::LocalStore;
 
-use crate::config::{EmbedderChoice, Vault as Settings};
+use self::embedders::Embedders;
+use self::store::Store;
+use crate::config::Vault as Settings;
 use crate::ops::error::{Code, Error};
 
 /// How long a model stays in memory that nobody asks.
@@ -33,13 +38,35 @@ pub struct Opened {
     pub root: Option<Arc<Root>>,
     /// Pushed documents.
     pub documents: Arc<Documents>,
+    /// The index of both.
+    pub notes: Indexed,
+    /// Who gives notes other names.
+    pub namer: Namer,
+    model: Option<Arc<Idle>>,
+}
+
+/// An index, and the vectors of what it has.
+pub struct Indexed {
     /// Who indexes.
     pub worker: Worker,
     /// Who keeps vectors; none without an embedder.
     pub meanings: Option<Meanings>,
-    /// Who gives notes other names.
-    pub namer: Namer,
-    model: Option<Arc<Idle>>,
+}
+
+impl Indexed {
+    /// What is searched.
+    pub fn serving(&self) -> Arc<Serving> {
+        self.worker.shared().serving()
+    }
+
+    /// What is searched by meaning, or why nothing is.
+    ///
+    /// # Errors
+    /// While there is nothing, in words for people.
+    pub fn ready(&self) -> Result<Ready, String> {
+        let Some(meanings) = &self.meanings else { return Err("no embedder is configured".to_owned()) };
+        meanings.ready().ok_or_else(|| meanings.missing())
+    }
 }
 
 /// The vault of a node.
@@ -48,13 +75,15 @@ pub struct Context {
     folder: PathBuf,
     models: PathBuf,
     owner: String,
+    runtime: Handle,
     opened: Mutex<Option<Arc<Opened>>>,
 }
 
 impl Context {
-    /// Takes what is configured; `folder` is where all of it is kept, `models` where models are.
-    pub fn new(settings: Settings, folder: PathBuf, models: PathBuf, owner: String) -> Self {
-        Self { settings, folder, models, owner, opened: Mutex::default() }
+    /// Takes what is configured; `folder` is where all of it is kept, `models` where models are. The threads of `runtime` wait
+    /// for other programs.
+    pub fn new(settings: Settings, folder: PathBuf, models: PathBuf, owner: String, runtime: Handle) -> Self {
+        Self { settings, folder, models, owner, runtime, opened: Mutex::default() }
     }
 
     /// Opens it where something is configured or was pushed.
@@ -152,79 +181,54 @@ impl Context {
             watch: self.settings.watch,
             now_ms,
         };
+        let Embedders { open, model } = embedders::embedders(&self.settings, &self.models, &self.runtime)?;
+        let meaning = match open.is_empty() {
+            true => None,
+            false => {
+                let store = store::open(&self.settings, &self.folder, &self.runtime)?;
+                let cache = Cache::open(&self.folder.join("embeddings.redb"), ENTRIES_MAX);
+                Some(ByMeaning { store, cache: Arc::new(cache.map_err(|error| failed(&error))?), embedders: open })
+            }
+        };
+        let notes = self.indexed(Content::Notes, source, &name, meaning.as_ref())?;
+        Ok(Opened { root, documents, notes, namer, model })
+    }
+
+    /// Begins to index what a source has; `name` tells its files from those of others.
+    fn indexed(
+        &self,
+        content: Content,
+        source: Source,
+        name: &str,
+        meaning: Option<&ByMeaning>,
+    ) -> Result<Indexed, Error> {
         let (nudge, nudged) = nudge();
         let nudger = nudge.clone();
         let worker = Worker::start(source, move || nudger.send()).map_err(|error| failed(&error))?;
-        let (embedders, model) = self.embedders()?;
-        let meanings = if embedders.is_empty() {
-            None
-        } else {
-            let (store, aside) = LocalStore::open(&self.folder.join("vectors")).map_err(|error| failed(&error))?;
-            if let Some(aside) = aside {
-                tracing::warn!(?aside, "vectors that could not be read are made again");
-            }
-            let store = Arc::new(store);
-            let upkeep = Arc::clone(&store);
-            let cache =
-                Cache::open(&self.folder.join("embeddings.redb"), ENTRIES_MAX).map_err(|error| failed(&error))?;
-            let setup = Setup {
-                shared: Arc::clone(worker.shared()),
-                content: Content::Notes,
-                owner: self.owner.clone(),
-                store,
-                upkeep: Box::new(move || {
-                    if let Err(error) = upkeep.maintain() {
-                        tracing::warn!(%error, "vectors are not sealed, and found more slowly");
-                    }
-                }),
-                embedders,
-                cache: Arc::new(cache),
-                stamps: self.folder.join(format!("{name}.stamps.redb")),
-                now_ms,
-            };
-            Some(Meanings::start(setup, nudge, nudged).map_err(|error| failed(&error))?)
+        let Some(meaning) = meaning else { return Ok(Indexed { worker, meanings: None }) };
+        let upkeep = Arc::clone(&meaning.store.upkeep);
+        let setup = Setup {
+            shared: Arc::clone(worker.shared()),
+            content,
+            owner: self.owner.clone(),
+            store: Arc::clone(&meaning.store.store),
+            upkeep: Box::new(move || upkeep()),
+            embedders: meaning.embedders.clone(),
+            fall_back: FALL_BACK,
+            cache: Arc::clone(&meaning.cache),
+            stamps: self.folder.join(format!("{name}.stamps.redb")),
+            now_ms,
         };
-        Ok(Opened { root, documents, worker, meanings, namer, model })
+        let meanings = Meanings::start(setup, nudge, nudged).map_err(|error| failed(&error))?;
+        Ok(Indexed { worker, meanings: Some(meanings) })
     }
+}
 
-    /// The embedders that are configured, or the model that was added where nothing is.
-    fn embedders(&self) -> Result<(Vec<Open>, Option<Arc<Idle>>), Error> {
-        let mut openers: Vec<Open> = Vec::new();
-        let mut model = None;
-        for choice in &self.settings.embedders {
-            match choice {
-                EmbedderChoice::MiniLm => {
-                    let Some(folder) = self.model() else {
-                        if self.settings.embedders_given {
-                            return Err(Error::new(Code::Config, "vault.embedder has minilm, and no model was added")
-                                .hint("add one with: rhizome model add DIR; deploy/minilm.sh fetches one"));
-                        }
-                        continue;
-                    };
-                    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                    let idle =
-                        Idle::new(&folder, threads).map_err(|error| Error::new(Code::Config, error.to_string()))?;
-                    let idle = Arc::new(idle);
-                    model = Some(Arc::clone(&idle));
-                    openers.push(Arc::new(move || -> Result<Arc<dyn Embedder>, EmbedError> {
-                        Ok(Arc::clone(&idle) as Arc<dyn Embedder>)
-                    }));
-                }
-            }
-        }
-        Ok((openers, model))
-    }
-
-    /// The folder of the model that is configured, or of the first one that was added.
-    fn model(&self) -> Option<PathBuf> {
-        if let Some(folder) = &self.settings.model {
-            return Some(folder.clone());
-        }
-        let mut folders: Vec<PathBuf> =
-            std::fs::read_dir(&self.models).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        folders.sort();
-        folders.into_iter().find(|folder| folder.join("config.json").is_file())
-    }
+/// What all that is indexed is compared by.
+struct ByMeaning {
+    store: Store,
+    cache: Arc<Cache>,
+    embedders: Vec<Open>,
 }
 
 /// A folder of Obsidian, or one with a note in it or one folder below.

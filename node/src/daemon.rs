@@ -118,7 +118,7 @@ pub async fn run(start: Start, stop: CancellationToken, ready: impl FnOnce(&Arc<
 fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let Start { files, loaded, radicle, program } = start;
     let config = loaded.config;
-    let context = context(&config, &files, radicle.public_key);
+    let context = context(&config, &files, radicle.public_key, runtime.clone());
     let announcer: Arc<OnceLock<Replication>> = Arc::default();
     let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
     mend(&files, &radicle)?;
@@ -189,11 +189,11 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
 }
 
 /// The vault, not yet open. Its vectors are told from those of other nodes by the end of this one's key.
-fn context(config: &Config, files: &config::home::Home, id: NodeId) -> Context {
+fn context(config: &Config, files: &config::home::Home, id: NodeId, runtime: Handle) -> Context {
     const OWNER_LETTERS: usize = 16;
     let key = id.to_string().to_lowercase();
     let owner = key[key.len().saturating_sub(OWNER_LETTERS)..].to_owned();
-    Context::new(config.vault.clone(), files.vault(), files.models(), owner)
+    Context::new(config.vault.clone(), files.vault(), files.models(), owner, runtime)
 }
 
 /// What was killed before, or lost power, does not hinder the node. The writer is ours by now, so a node that runs in the

@@ -125,13 +125,44 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "vault.embedder",
-        Example(r#"["minilm"]"#),
-        "What compares by meaning, the first that is there: minilm; without, the model that was added, if any.",
+        Example(r#"["minilm", "ollama:all-minilm"]"#),
+        "What compares by meaning, the first that is there: minilm, ollama:MODEL or openai:MODEL; without, the model that was added.",
     ),
     key(
         "vault.model",
         Example(r#""/opt/all-MiniLM-L6-v2""#),
         "The folder of the model minilm; without, the one that rhizome model add copied.",
+    ),
+    key(
+        "code.paths",
+        Example(r#"["/home/ann/src/project"]"#),
+        "Working trees whose files are searched beside the vault, by their names, words and symbols; none without.",
+    ),
+    key(
+        "code.private",
+        Default("[]"),
+        "Where in them all is private, as lines of a .gitignore, each tree by its folder's name.",
+    ),
+    key(
+        "vectors.url",
+        Example(r#""postgres://rhizome@localhost/rhizome""#),
+        "Where vectors are kept: weaviate+http(s)://, milvus:// or postgres://; in this process without. Or VECTOR_DB_URL.",
+    ),
+    key("ollama.url", Default(r#""http://127.0.0.1:11434""#), "Where Ollama is. Or OLLAMA_BASE_URL."),
+    key(
+        "openai.url",
+        Default(r#""https://api.openai.com/v1""#),
+        "Where OpenAI is, or who answers in its way. Or CLOUD_PROVIDER_BASE_URL.",
+    ),
+    key(
+        "openai.key",
+        Example(r#""sk-...""#),
+        "Its key, which is never shown; better in OPENAI_API_KEY, or in a file that openai.key_file names.",
+    ),
+    key(
+        "openai.key_file",
+        Example(r#""/etc/rhizome/openai.key""#),
+        "The file that has its key. Or OPENAI_API_KEY_FILE.",
     ),
     key(
         "log.level",
@@ -140,6 +171,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("log.format", Default(r#""json""#), "json for machines, text for people."),
 ];
+
+/// Keys whose values may be secrets or have one in them: they are shown without it.
+pub const SECRET: [&str; 2] = ["vectors.url", "openai.key"];
+/// What is shown instead.
+pub const HIDDEN: &str = "(not shown)";
 
 /// The name that stands for any in the template.
 const ANY: &str = "rust";

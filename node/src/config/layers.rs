@@ -7,8 +7,9 @@ use std::path::Path;
 
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use vault::vectors::url::StoreUrl;
 
-use super::keys::{Given, KEYS, is_known, nearest};
+use super::keys::{Given, HIDDEN, KEYS, SECRET, is_known, nearest};
 use super::{ConfigError, Environment, Origin, Problem, Setting, Sources};
 
 /// Most bytes of a config file.
@@ -21,6 +22,11 @@ const SHORT: &[(&str, &str)] = &[
     ("RHIZOME_ARBITER", "arbiter"),
     ("RHIZOME_LEDGER", "ledger.default"),
     ("RHIZOME_LOG", "log.level"),
+    ("VECTOR_DB_URL", "vectors.url"),
+    ("OLLAMA_BASE_URL", "ollama.url"),
+    ("CLOUD_PROVIDER_BASE_URL", "openai.url"),
+    ("OPENAI_API_KEY", "openai.key"),
+    ("OPENAI_API_KEY_FILE", "openai.key_file"),
 ];
 
 /// What the layers come to.
@@ -90,7 +96,7 @@ impl Layers {
             let before = settings.len();
             for (name, (value, origin)) in &self.values {
                 if key.name == name || key.name.contains('*') && matches(key.name, name) {
-                    let value = serde_json::to_value(value).unwrap_or_default();
+                    let value = shown(name, value);
                     settings.push(Setting { key: name.clone(), value, origin: origin.clone() });
                 }
             }
@@ -101,6 +107,15 @@ impl Layers {
         }
         settings
     }
+}
+
+/// A value, without what is secret in it.
+fn shown(name: &str, value: &Value) -> serde_json::Value {
+    if !SECRET.contains(&name) {
+        return serde_json::to_value(value).unwrap_or_default();
+    }
+    let url = value.as_str().and_then(|text| text.parse::<StoreUrl>().ok());
+    url.map_or_else(|| HIDDEN.to_owned(), |url| url.to_string()).into()
 }
 
 /// Whether `name` is a case of `pattern`, or a value in it.

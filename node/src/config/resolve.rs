@@ -6,13 +6,17 @@ use std::path::{Component, Path, PathBuf};
 
 use cobs::id::{NodeId, RepoId};
 use vault::ingest::watch::WatchMode;
+use vault::vectors::url::StoreUrl;
 
 use super::layers::Layers;
 use super::reader::{Bad, Reader, host_port, name, parsed, set, socket, text, texts};
 use super::{
-    Api, Artifacts, Config, Directory, EmbedderChoice, Link, Log, Node, Problem, RootGrant, RunLimits, Scheduler, Vault,
+    Api, Artifacts, Code, Config, Directory, EmbedderChoice, Key, Link, Log, Node, OpenAi, Problem, RootGrant,
+    RunLimits, Scheduler, Vault,
 };
+use crate::llm::Address;
 use crate::logging::{Filter, Format};
+use crate::store::secret::Secret;
 
 /// Most bytes of an alias, which is Radicle's own limit.
 const ALIAS_BYTES_MAX: usize = 32;
@@ -130,14 +134,21 @@ fn vault(reader: &mut Reader<'_>) -> Vault {
         let path = PathBuf::from(text(value)?);
         if path.is_absolute() { Ok(path) } else { Err(Bad::new("the path is not absolute", "write it from / on")) }
     };
-    let embedder = |name: &str| match name {
-        "minilm" => Ok(EmbedderChoice::MiniLm),
-        _ => Err(Bad::new(format!("'{name}' is no embedder"), "there is minilm")),
+    let embedder = |name: &str| match name.split_once(':') {
+        None if name == "minilm" => Ok(EmbedderChoice::MiniLm),
+        Some(("ollama", model)) if !model.is_empty() => Ok(EmbedderChoice::Ollama(model.to_owned())),
+        Some(("openai", model)) if !model.is_empty() => Ok(EmbedderChoice::OpenAi(model.to_owned())),
+        _ => Err(Bad::new(format!("'{name}' is no embedder"), "there are minilm, ollama:MODEL and openai:MODEL")),
     };
+    let address = |value: &figment::value::Value| {
+        Address::new(&text(value)?).map_err(|error| Bad::new(error, "write it as http://127.0.0.1:11434"))
+    };
+    let nowhere = || Address::new("http://127.0.0.1").expect("it is an address");
+    let line = |line: &str| Ok(line.to_owned());
     let given = reader.list("vault.embedder", embedder);
     Vault {
         path: reader.get("vault.path", folder),
-        private: reader.list("vault.private", |line: &str| Ok(line.to_owned())),
+        private: reader.list("vault.private", line),
         watch: reader
             .get("vault.watch", |value| match text(value)?.as_str() {
                 "events" => Ok(WatchMode::Events),
@@ -148,7 +159,25 @@ fn vault(reader: &mut Reader<'_>) -> Vault {
         embedders_given: !given.is_empty(),
         embedders: if given.is_empty() { vec![EmbedderChoice::MiniLm] } else { given },
         model: reader.get("vault.model", folder),
+        store: reader.get("vectors.url", |value| {
+            text(value)?
+                .parse::<StoreUrl>()
+                .map_err(|error| Bad::new(error, "unset it to keep vectors in this process"))
+        }),
+        ollama: reader.get("ollama.url", address).unwrap_or_else(nowhere),
+        openai: OpenAi { address: reader.get("openai.url", address).unwrap_or_else(nowhere), key: openai_key(reader) },
+        code: Code {
+            paths: reader.list("code.paths", |path: &str| absolute(path)),
+            private: reader.list("code.private", line),
+        },
     }
+}
+
+/// The key itself goes before a file that has it.
+fn openai_key(reader: &mut Reader<'_>) -> Option<Key> {
+    let given = reader.get("openai.key", |value| Ok(Key::Given(Secret::presented(text(value)?))));
+    let file = reader.get("openai.key_file", |value| Ok(Key::File(absolute(&text(value)?)?)));
+    given.or(file)
 }
 
 fn format(value: &figment::value::Value) -> Result<Format, Bad> {

@@ -8,7 +8,7 @@ use cobs::id::RepoId;
 
 use super::home::{Home, NoHome};
 use super::keys::{Answers, KEYS, template};
-use super::{ConfigError, Environment, Flag, Loaded, Origin, RootGrant, Sources, load};
+use super::{ConfigError, EmbedderChoice, Environment, Flag, Loaded, Origin, RootGrant, Sources, load};
 
 struct Case {
     directory: tempfile::TempDir,
@@ -221,4 +221,38 @@ fn the_home_is_found_by_flag_then_rad_home_then_home() {
     assert_eq!(find(None, &empty), Ok(Home::new("/h/.radicle")));
     assert_eq!(find(None, &Environment::default()), Err(NoHome));
     assert_eq!(Home::new("/r").state(), std::path::Path::new("/r/rhizome/state.redb"));
+}
+
+/// A URL with a password and a key are never shown, neither as settings nor in errors, wherever they come from.
+#[test]
+fn secrets_are_not_shown() {
+    let secret = "hunter2";
+    let case = Case::new("[vault]\nembedder = ['minilm', 'ollama:nomic-embed-text:v1.5', 'openai:large']\n").env(&[
+        ("VECTOR_DB_URL", "postgres://ann:hunter2@db.example/notes?sslmode=disable&password=hunter2"),
+        ("OPENAI_API_KEY", secret),
+        ("OLLAMA_BASE_URL", "http://127.0.0.1:1/"),
+    ]);
+    let loaded = case.load().unwrap();
+    let models = &loaded.config.vault.embedders;
+    assert_eq!(
+        models[1..],
+        [EmbedderChoice::Ollama("nomic-embed-text:v1.5".into()), EmbedderChoice::OpenAi("large".into())]
+    );
+    let shown = format!("{loaded:?}");
+    assert!(!shown.contains(secret), "{shown}");
+    let value = |key: &str| loaded.settings.iter().find(|setting| setting.key == key).unwrap().value.clone();
+    assert_eq!(value("vectors.url"), "postgres://ann@db.example/notes");
+    assert_eq!(value("openai.key"), "(not shown)");
+    assert_eq!(origin(&loaded, "vectors.url"), Origin::Environment("VECTOR_DB_URL".into()));
+
+    for (name, value, why) in [
+        ("VECTOR_DB_URL", "mysql://hunter2@host", "its scheme is none that is known"),
+        ("RHIZOME_VAULT__EMBEDDER", "ollama:", "'ollama:' is no embedder"),
+        ("OLLAMA_BASE_URL", "http://ann:hunter2@host", "has no user, password"),
+        ("RHIZOME_CODE__PATHS", "src", "not an absolute path"),
+    ] {
+        let error = Case::new("").env(&[(name, value)]).error();
+        assert!(error.contains(why), "{error}");
+        assert!(!error.contains(secret), "{error}");
+    }
 }

@@ -42,12 +42,12 @@ impl Node {
     pub async fn search(self: &Arc<Self>, caller: &Caller, query: SearchQuery) -> Result<Answer, Error> {
         caller.require(Scope::ContextRead)?;
         self.with_vault(move |opened| {
-            let ready = opened.meanings.as_ref().and_then(vault::meaning::Meanings::ready);
+            let ready = opened.notes.ready();
             let privacy = if query.private { Privacy::Private } else { Privacy::Open };
             let (mode, matching, limit) = (query.mode, query.matching, query.limit.unwrap_or(HITS));
             let request = Request { query: &query.q, mode, matching, limit, privacy };
-            let meaning = ready.as_ref().map(vault::meaning::Ready::meaning);
-            search::search(&opened.worker.shared().serving(), meaning, request).map_err(|error| refused::search(&error))
+            let meaning = ready.as_ref().map(vault::meaning::Ready::meaning).map_err(Clone::clone);
+            search::search(&opened.notes.serving(), meaning, request).map_err(|error| refused::search(&error))
         })
         .await
     }
@@ -110,7 +110,7 @@ impl Node {
             }
             let kept = ingest.documents.len();
             let ids = ingest.documents.into_iter().map(|document| document.id).chain(ingest.remove).collect();
-            opened.worker.documents(ids).map_err(|error| storage(&error))?;
+            opened.notes.worker.documents(ids).map_err(|error| storage(&error))?;
             Ok(Ingested { kept, removed })
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::new(Code::Internal, error.to_string()))?
@@ -163,8 +163,8 @@ impl Node {
         self.with_vault(move |opened| {
             let (root, from, to) = (opened.root()?, path(&wish.from)?, path(&wish.to)?);
             // what was just written has to be known before links are
-            opened.worker.scan().map_err(|error| storage(&error))?;
-            let serving = opened.worker.shared().serving();
+            opened.notes.worker.scan().map_err(|error| storage(&error))?;
+            let serving = opened.notes.serving();
             let plan = {
                 let catalog = serving.catalog();
                 let digest_of = |path: &VaultPath| catalog.named(path.as_str()).map(|entry| entry.digest.clone());
@@ -172,7 +172,7 @@ impl Node {
             };
             let renamed = plan.and_then(|plan| opened.namer.rename(root, plan));
             let renamed = renamed.map_err(|error| refused::name(&error))?;
-            opened.worker.scan().map_err(|error| storage(&error))?;
+            opened.notes.worker.scan().map_err(|error| storage(&error))?;
             Ok(renamed)
         })
         .await
@@ -219,7 +219,7 @@ impl Node {
             std::thread::Builder::new()
                 .name("rebuild".to_owned())
                 .spawn(move || {
-                    if let Err(error) = builder.worker.rebuild() {
+                    if let Err(error) = builder.notes.worker.rebuild() {
                         tracing::error!(%error, "the index is not built anew");
                     }
                 })

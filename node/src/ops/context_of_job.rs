@@ -70,7 +70,7 @@ impl Node {
 
 /// A private note that is named for a job that others see is a mistake, not something to leave out in silence.
 fn refuse_private(opened: &crate::context::Opened, notes: &[String]) -> Result<(), Error> {
-    let serving = opened.worker.shared().serving();
+    let serving = opened.notes.serving();
     let catalog = serving.catalog();
     let is_private = |name: &&String| {
         let file = format!("{name}.md");

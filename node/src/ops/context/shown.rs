@@ -24,14 +24,13 @@ impl Opened {
 
     /// Makes a pack.
     pub(in crate::ops) fn pack(&self, ask: Ask<'_>) -> Result<Made, Error> {
-        let ready = self.meanings.as_ref().and_then(vault::meaning::Meanings::ready);
-        let meaning = ready.as_ref().map(vault::meaning::Ready::meaning);
-        context::pack(&self.worker.shared().serving(), meaning, ask, &tokens::tokens)
-            .map_err(|error| refused::context(&error))
+        let ready = self.notes.ready();
+        let meaning = ready.as_ref().map(vault::meaning::Ready::meaning).map_err(Clone::clone);
+        context::pack(&self.notes.serving(), meaning, ask, &tokens::tokens).map_err(|error| refused::context(&error))
     }
 
     pub(super) fn links_of(&self, path: &VaultPath) -> Result<NoteLinks, Error> {
-        let serving = self.worker.shared().serving();
+        let serving = self.notes.serving();
         let catalog = serving.catalog();
         if !catalog.links().contains(path) {
             return Err(Error::new(Code::NotFound, format!("there is no file {path} in the vault")));
@@ -55,7 +54,7 @@ impl Opened {
     }
 
     pub(super) fn loose_links(&self) -> NoteLinks {
-        let serving = self.worker.shared().serving();
+        let serving = self.notes.serving();
         let catalog = serving.catalog();
         let unresolved = catalog.links().unresolved().into_iter().map(|(name, links)| {
             let mut files: Vec<String> = links.into_iter().map(|link| link.from.into()).collect();
@@ -68,12 +67,12 @@ impl Opened {
     }
 
     pub(super) fn status(&self, note: Option<NoteStatus>) -> VaultStatus {
-        let shared = self.worker.shared();
+        let shared = self.notes.worker.shared();
         let serving = shared.serving();
         let catalog = serving.catalog();
         let (mut meaning, mut warnings) = (0, BTreeMap::new());
         for (_, entry) in catalog.entries() {
-            let meanings = self.meanings.as_ref();
+            let meanings = self.notes.meanings.as_ref();
             meaning += u64::from(meanings.is_some_and(|all| all.stamped(&entry.name, &entry.passages).is_some()));
             if !entry.warnings.is_empty() && warnings.len() < WARNED_MAX {
                 let words: Vec<String> = entry.warnings.iter().map(ToString::to_string).collect();
@@ -86,14 +85,14 @@ impl Opened {
             vault: self.root.as_ref().map(|root| root.folder().display().to_string()),
             coverage: Coverage { documents: words + index.skipped.len() as u64 + index.skipped_more, words, meaning },
             warnings,
-            meaning: self.meanings.as_ref().map(vault::meaning::Meanings::status),
+            meaning: self.notes.meanings.as_ref().map(vault::meaning::Meanings::status),
             index,
             note,
         }
     }
 
     pub(super) fn note_status(&self, path: &str) -> Result<NoteStatus, Error> {
-        let shared = self.worker.shared();
+        let shared = self.notes.worker.shared();
         let serving = shared.serving();
         let catalog = serving.catalog();
         let status = shared.status();
@@ -116,8 +115,8 @@ impl Opened {
                 private: false,
             });
         };
-        let meaning_at_ms = self.meanings.as_ref().and_then(|all| all.stamped(path, &entry.passages));
-        let why = match (&self.meanings, meaning_at_ms) {
+        let meaning_at_ms = self.notes.meanings.as_ref().and_then(|all| all.stamped(path, &entry.passages));
+        let why = match (&self.notes.meanings, meaning_at_ms) {
             (_, Some(_)) => None,
             (None, _) => Some("no embedder is configured".to_owned()),
             (Some(all), None) => {
