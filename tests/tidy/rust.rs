@@ -42,6 +42,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("prost", &["vault/src/vectors/milvus"]),
     ("tonic", &["vault/src/vectors/milvus"]),
     ("tantivy", &["vault/src/index/"]),
+    ("frostem", &["vault/src/index/words/kin"]),
+    ("stop_words", &["vault/src/index/words/kin"]),
     ("notify", &["vault/src/ingest/watch"]),
     ("ignore", &["vault/src/ingest/rules"]),
     ("gemm", &["vault/src/embed/minilm/"]),

@@ -141,7 +141,7 @@ fn found(
     let wanted = [Wanted::Words(text.to_owned())];
     let legs = search::legs(serving, meaning, &wanted, None, FOUND_PASSAGES, Mode::Hybrid, privacy)?;
     let lists = [
-        Ranked { name: search::BY_WORDS, weight: search::WORDS_WEIGHT, items: legs.words },
+        Ranked { name: search::BY_WORDS, weight: search::weight::of_words(&wanted), items: legs.words },
         Ranked { name: search::BY_MEANING, weight: search::MEANING_WEIGHT, items: legs.meaning },
     ];
     let fused = fuse::fuse(&lists).into_iter().take(FOUND_PASSAGES).map(|fused| fused.key);

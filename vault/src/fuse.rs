@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// The constant of the paper, which keeps a first place from outweighing everything else.
-pub const RANK_CONSTANT: f64 = 60.0;
+/// What keeps a first place from outweighing everything else. The paper has 60, for dozens of systems with a thousand hits each;
+/// of two that know different things the first places say more (chosen on the half `tune` of `fixtures/golden`).
+pub const RANK_CONSTANT: f64 = 10.0;
 
 /// A list, the best first.
 #[derive(Clone, PartialEq, Debug)]
@@ -92,7 +93,7 @@ mod tests {
     fn agreement_wins() {
         let fused = fuse(&[ranked("words", 1.0, &[1, 2, 3]), ranked("meaning", 1.0, &[4, 2, 5])]);
         assert_eq!(keys(&fused), [2, 1, 4, 3, 5]);
-        assert!((fused[0].score - 2.0 / 62.0).abs() < 1e-12 && (fused[1].score - 1.0 / 61.0).abs() < 1e-12);
+        assert!((fused[0].score - 2.0 / 12.0).abs() < 1e-12 && (fused[1].score - 1.0 / 11.0).abs() < 1e-12);
     }
 
     /// A score is explained whole by its parts, a boost among them.
@@ -101,8 +102,8 @@ mod tests {
         let fused = fuse(&[ranked("words", 1.0, &[7, 8]), ranked("links", 0.5, &[8])]);
         assert_eq!(keys(&fused), [8, 7]);
         let parts = [
-            Part { list: "links".into(), rank: 1, raw: 10.0, adds: 0.5 / 61.0 },
-            Part { list: "words".into(), rank: 2, raw: 9.0, adds: 1.0 / 62.0 },
+            Part { list: "links".into(), rank: 1, raw: 10.0, adds: 0.5 / 11.0 },
+            Part { list: "words".into(), rank: 2, raw: 9.0, adds: 1.0 / 12.0 },
         ];
         assert_eq!(fused[0].parts, parts);
         assert!((fused[0].score - parts.iter().map(|part| part.adds).sum::<f64>()).abs() < 1e-12);

@@ -3,9 +3,10 @@
 mod excerpt;
 mod filter;
 mod split;
+pub(crate) mod weight;
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -30,8 +31,9 @@ const PASSAGES_MIN: usize = 60;
 /// The lists that are fused, and what a rank in each counts.
 pub(crate) const BY_WORDS: &str = "words";
 pub(crate) const BY_MEANING: &str = "meaning";
-pub(crate) const WORDS_WEIGHT: f64 = 1.0;
 pub(crate) const MEANING_WEIGHT: f64 = 1.0;
+/// How much the next passage of a document counts to the one before it: what is asked may be said in several places.
+const NEXT_PASSAGE: f64 = 0.3;
 
 /// How documents are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -170,9 +172,9 @@ pub fn search(
     };
     let depth = (request.limit * PASSAGES_A_HIT).max(PASSAGES_MIN);
     let legs = legs(serving, meaning, &split.wanted, allowed.as_ref(), depth, request.mode, request.privacy)?;
-    let (by_words, by_meaning) = (best_passages(&legs.words), best_passages(&legs.meaning));
+    let (by_words, by_meaning) = (summed(&legs.words), best_passages(&legs.meaning));
     let lists = [
-        Ranked { name: BY_WORDS, weight: WORDS_WEIGHT, items: documents(&by_words) },
+        Ranked { name: BY_WORDS, weight: weight::of_words(&split.wanted), items: documents(&by_words) },
         Ranked { name: BY_MEANING, weight: MEANING_WEIGHT, items: documents(&by_meaning) },
     ];
     let mut hits = Vec::new();
@@ -266,6 +268,20 @@ fn by_meaning(
 fn best_passages(ranks: &Ranks) -> Ranks {
     let mut seen = BTreeSet::new();
     ranks.iter().filter(|((number, _), _)| seen.insert(*number)).copied().collect()
+}
+
+/// The best passage of each document, by what all of its passages count together, in order.
+fn summed(ranks: &Ranks) -> Ranks {
+    let mut sums: BTreeMap<u64, (usize, f64, f64)> = BTreeMap::new();
+    for ((number, passage), score) in ranks {
+        let (_, sum, share) = sums.entry(*number).or_insert((*passage, 0.0, 1.0));
+        *sum += score * *share;
+        *share *= NEXT_PASSAGE;
+    }
+    let mut ranks: Ranks = sums.into_iter().map(|(number, (passage, sum, _))| ((number, passage), sum)).collect();
+    // a stable sort keeps the order of the numbers
+    ranks.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    ranks
 }
 
 fn documents(ranks: &Ranks) -> Vec<(u64, f64)> {

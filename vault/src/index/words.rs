@@ -1,6 +1,7 @@
 //! Documents and their words on disk, by `tantivy`: one entry for the record of a document, one for each of its passages.
 
 mod find;
+mod kin;
 mod schema;
 
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! Which passages are in a pack.
 
-use crate::fuse::RANK_CONSTANT;
 use crate::index::record::Privacy;
 use crate::note::Span;
 
@@ -10,6 +9,8 @@ use super::{Budget, CANDIDATES_MAX, Candidate, Citation, LeftOut, Origin, Privat
 
 /// What the rank counts against what is new (lambda of Carbonell and Goldstein, SIGIR 1998).
 const RANK_SHARE: f64 = 0.7;
+/// What keeps the relevance of a candidate from falling fast with its rank: a pack has dozens.
+const RANK_RELEVANCE: f64 = 60.0;
 /// So many passages of a section make it worth completing.
 const SECTION_BEGUN: usize = 2;
 
@@ -114,7 +115,7 @@ impl<'a> Chooser<'a> {
         }
         let worth = |(index, rank): (usize, usize)| {
             // 1 for the first, and less as reciprocal ranks are
-            let relevance = (RANK_CONSTANT + 1.0) / (RANK_CONSTANT + rank as f64);
+            let relevance = (RANK_RELEVANCE + 1.0) / (RANK_RELEVANCE + rank as f64);
             RANK_SHARE * relevance - (1.0 - RANK_SHARE) * self.nearest[index].share
         };
         let best = open.into_iter().max_by(|one, other| worth(*one).total_cmp(&worth(*other)));

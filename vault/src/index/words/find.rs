@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tantivy::collector::{Collector, FilterCollector, TopDocs};
-use tantivy::query::{BooleanQuery, BoostQuery, FuzzyTermQuery, Occur, PhraseQuery, Query, RegexQuery, TermQuery};
+use tantivy::query::{
+    BooleanQuery, BoostQuery, DisjunctionMaxQuery, FuzzyTermQuery, Occur, PhraseQuery, Query, RegexQuery, TermQuery,
+};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Searcher, TantivyError, Term};
 
 use super::super::tokens::{Piece, WORD_BYTES_MAX, pieces};
+use super::kin::{is_small, kin};
 use super::schema::{NUMBER, PASSAGE};
 use super::{IndexError, Words};
 
@@ -17,6 +20,11 @@ const TITLE_WEIGHT: f32 = 2.0;
 const HEADING_WEIGHT: f32 = 1.2;
 /// How much a part of a name counts to the whole of it.
 const PART_WEIGHT: f32 = 0.4;
+/// How much another form of a word counts, and a word that says little by itself.
+const KIN_WEIGHT: f32 = 0.6;
+const SMALL_WEIGHT: f32 = 0.05;
+/// How much it counts that the words of one name, such as `hive-restore`, stand side by side.
+const NAME_WEIGHT: f32 = 3.0;
 /// How much a word counts that only begins like the one that is wanted, or has one letter of another.
 const LIKE_WEIGHT: f32 = 0.6;
 /// Most words of a text that are looked for, and most of those that nothing has for which others like them are: the first.
@@ -128,8 +136,14 @@ impl Words {
         for wanted in wanted {
             let (Wanted::Words(text) | Wanted::Phrase(text)) = wanted;
             let pieces = pieces(text);
-            if matches!(wanted, Wanted::Phrase(_)) {
-                clauses.extend(self.phrase(&pieces));
+            match wanted {
+                Wanted::Phrase(_) => clauses.extend(self.phrase(&pieces)),
+                Wanted::Words(text) => {
+                    for name in text.split_whitespace() {
+                        let phrase = self.phrase(&super::super::tokens::pieces(name));
+                        clauses.extend(phrase.into_iter().map(|clause| weighed(clause, NAME_WEIGHT)));
+                    }
+                }
             }
             for piece in pieces.iter().take(left) {
                 self.word(searcher, piece, &mut like_left, &mut clauses)?;
@@ -147,18 +161,30 @@ impl Words {
         clauses: &mut Vec<Box<dyn Query>>,
     ) -> Result<(), TantivyError> {
         match piece {
+            Piece::Word { whole, .. } if is_small(whole) => {
+                clauses
+                    .extend(self.in_fields(&[whole.clone()]).into_iter().map(|clause| weighed(clause, SMALL_WEIGHT)));
+            }
             Piece::Word { whole, parts } => {
                 let is_known = searcher.doc_freq(&Term::from_field_text(self.fields.body, whole))? > 0
                     || searcher.doc_freq(&Term::from_field_text(self.fields.title, whole))? > 0;
-                if is_known {
-                    clauses.extend(self.in_fields(whole));
-                } else if *like_left > 0 {
+                let mut forms = kin(searcher, self.fields.body, whole)?;
+                let has_kin = !forms.is_empty();
+                forms.insert(0, whole.clone());
+                if is_known || has_kin {
+                    clauses.extend(self.in_fields(&forms));
+                }
+                if !is_known && *like_left > 0 {
                     // each walks the dictionary of each field
                     *like_left -= 1;
                     clauses.extend(self.like(whole)?);
                 }
                 for part in parts {
-                    clauses.extend(self.in_fields(part).into_iter().map(|clause| weighed(clause, PART_WEIGHT)));
+                    clauses.extend(
+                        self.in_fields(std::slice::from_ref(part))
+                            .into_iter()
+                            .map(|clause| weighed(clause, PART_WEIGHT)),
+                    );
                 }
             }
             Piece::Unspaced(run) if run.len() == 1 => {
@@ -168,18 +194,27 @@ impl Words {
             }
             Piece::Unspaced(run) => {
                 for pair in run.windows(2) {
-                    clauses.extend(self.in_fields(&String::from_iter(pair)));
+                    clauses.extend(self.in_fields(&[String::from_iter(pair)]));
                 }
             }
         }
         Ok(())
     }
 
-    fn in_fields(&self, word: &str) -> [Box<dyn Query>; 3] {
+    /// A word in each field; of several forms, of which the first is the one that is meant, the one that counts most.
+    fn in_fields(&self, forms: &[String]) -> [Box<dyn Query>; 3] {
         let fields = self.fields;
         [(fields.body, 1.0), (fields.title, TITLE_WEIGHT), (fields.heading, HEADING_WEIGHT)].map(|(field, weight)| {
-            let term = Term::from_field_text(field, word);
-            weighed(Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)), weight)
+            let mut terms = forms.iter().enumerate().map(|(at, form)| {
+                let term = Term::from_field_text(field, form);
+                let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+                if at == 0 { query } else { weighed(query, KIN_WEIGHT) }
+            });
+            let query: Box<dyn Query> = match forms.len() {
+                1 => terms.next().expect("there is one"),
+                _ => Box::new(DisjunctionMaxQuery::new(terms.collect())),
+            };
+            weighed(query, weight)
         })
     }
 
