@@ -14,6 +14,7 @@ mod local;
 pub(crate) mod output;
 pub(crate) mod quantity;
 mod rad_cob;
+mod retrieval;
 mod run;
 mod show;
 #[cfg(test)]
@@ -132,6 +133,7 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
         Verb::Context(options) => context::context(&client, options, format).await?,
         Verb::Note { verb } => context::note(&client, verb, format).await?,
         Verb::Vault { verb } => context::vault(&client, verb, format).await?,
+        Verb::Bench { verb } => retrieval::bench(&client, verb, format).await?,
         Verb::Model { verb } => context::model(place, verb, format)?,
         Verb::Why { id } => why::why(&client, id.as_deref(), format).await?,
         Verb::Status => format.print(&client.get::<Health>("/health").await?, show::health)?,

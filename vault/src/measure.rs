@@ -3,6 +3,8 @@
 //! A grade is 0 for what does not answer a query and more the better it does; what has none has grade 0. Only the first
 //! occurrence of a key in a list counts.
 
+pub mod queries;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;

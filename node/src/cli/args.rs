@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use self::context::{ContextOptions, ModelVerb, NoteVerb, PatchOptions, SearchOptions, VaultVerb};
+pub use self::context::{BenchVerb, ContextOptions, ModelVerb, NoteVerb, PatchOptions, SearchOptions, VaultVerb};
 pub use self::job::{
     ArtifactsOptions, CancelOptions, EvictOptions, FollowOptions, HandoverOptions, JobId, JobVerb, ListOptions,
     LogsOptions, PublishChoice, RunOptions, SourceOptions, SubmitCommand, SubmitOptions, TakeoverOptions,
@@ -109,6 +109,12 @@ pub enum Verb {
         /// What to do.
         #[command(subcommand)]
         verb: ModelVerb,
+    },
+    /// Measure this node
+    Bench {
+        /// What of it.
+        #[command(subcommand)]
+        verb: BenchVerb,
     },
     /// Make, list and revoke tokens for the HTTP API
     Token {

@@ -31,6 +31,20 @@ pub struct SearchOptions {
     pub explain: bool,
 }
 
+/// What is measured.
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
+pub enum BenchVerb {
+    /// Measure search over this node's index by graded queries: by words, by meaning and by both
+    Retrieval {
+        /// A file with one query a line: {"query": "...", "grades": {"Note.md": 3}}
+        #[arg(value_name = "QUERIES.jsonl")]
+        file: PathBuf,
+        /// Places that count, 1 to 200
+        #[arg(long, value_name = "COUNT", default_value_t = 10)]
+        places: usize,
+    },
+}
+
 /// How it is searched, as it is typed.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SearchMode {
