@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::cli::Output;
 use crate::support::node::{Node, text};
-use crate::support::tools;
+use crate::support::{fault, tools};
 
 /// A note that is saved is to be found within this.
 const SOON: Duration = Duration::from_secs(5);
@@ -209,4 +209,53 @@ fn holds(folder: &Path, marker: &str) -> bool {
         let bytes = fs::read(&path).unwrap_or_default();
         has(&bytes) || has(&inflated(&bytes))
     })
+}
+
+/// Working trees and what jobs did are searched as notes are. The process that finds symbols may end over a file, and a
+/// private job is not found.
+#[test]
+fn code_and_runs_are_searched() {
+    let (mut node, _) = node("ann");
+    let refused = node.cli(&["search", "--in", "code", "flip_page"]);
+    assert!(told(&refused).contains("no working trees to search"), "{refused:?}");
+    node.down();
+    let tree = node.home.join("project");
+    fs::create_dir_all(tree.join("target")).unwrap();
+    fs::write(tree.join(".gitignore"), "target\n").unwrap();
+    fs::write(tree.join("target/old.rs"), "fn flip_page() {}\n").unwrap();
+    fs::write(
+        tree.join("book.rs"),
+        "struct Book;\n\nimpl Book {\n    fn flip_page(&mut self) {\n        self.turn();\n    }\n}\n",
+    )
+    .unwrap();
+    node.set("code.paths", tree.to_str().unwrap());
+    node.up();
+    ready(&node);
+    let answer = node.says("the code is found", &["search", "--in", "code", "flip_page"], |answer| {
+        paths(answer) == ["project/book.rs"]
+    });
+    assert_eq!(answer["hits"][0]["headings"], json!(["impl Book"]), "{answer:#}");
+    fault::kill_named(&node.home, "symbols");
+    fs::write(tree.join("late.py"), "class Late:\n    def wombat(self):\n        return 1\n").unwrap();
+    let wombat = ["search", "--in", "code", "wombat"];
+    let answer = node.says("what comes after is found", &wombat, |answer| paths(answer) == ["project/late.py"]);
+    assert_eq!(answer["hits"][0]["headings"], json!(["class Late"]), "{answer:#}");
+
+    let job = node.submit(&["--title", "Count the wombats", "--", "sh", "-c", "echo forty-two at dawn"]);
+    node.settled(&job);
+    let private = node.submit(&["--private", "--title", "Count the secret wombats", "--", "true"]);
+    node.settled(&private);
+    let found = ["search", "--in", "runs", "wombats dawn", "--all"];
+    let path = format!("/runs/{job}");
+    node.says("what a job said is found", &found, |answer| paths(answer) == [&*path]);
+    assert_eq!(paths(&node.json(&["search", "--in", "runs", "[outcome:succeeded]"])), [&*path]);
+    assert_eq!(paths(&node.json(&["search", "wombats", "--all"])), [""; 0], "notes have no jobs");
+    let status = node.json(&["vault", "status"]);
+    let others: Vec<(&str, u64)> = status["others"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|other| (other["in"].as_str().unwrap(), other["coverage"]["words"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(others, [("code", 2), ("runs", 1)]);
 }

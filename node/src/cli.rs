@@ -64,6 +64,7 @@ pub fn main(typed: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.verb {
         // these go before any thread
         Verb::Supervise { run_dir } => local::supervise(&run_dir),
+        Verb::Symbols => local::symbols(),
         Verb::SandboxInit => local::sandbox_init(),
         Verb::Sweep { site } => demo::sweep::sweep(&site),
         verb => {
@@ -157,7 +158,7 @@ async fn dispatch(verb: Verb, place: &Place, format: Format) -> Result<u8, Failu
             };
             format.print(&values, |values| show::config(values))?;
         }
-        Verb::Init(_) | Verb::Supervise { .. } | Verb::SandboxInit | Verb::Sweep { .. } => {
+        Verb::Init(_) | Verb::Symbols | Verb::Supervise { .. } | Verb::SandboxInit | Verb::Sweep { .. } => {
             return Err(Error::new(Code::Internal, "this verb is done before the runtime starts").into());
         }
     }

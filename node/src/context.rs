@@ -3,32 +3,42 @@
 //! It is opened at the start where a vault is configured or a document was pushed before, and else by the first document.
 
 mod embedders;
+pub mod runs;
 mod store;
+pub mod symbols;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use vault::documents::Documents;
+use vault::code::Language;
+use vault::documents::{Documents, PUSHED, RUNS};
 use vault::edit::names::Namer;
 use vault::embed::cache::{Cache, ENTRIES_MAX};
 use vault::embed::idle::Idle;
-use vault::ingest::engine::Source;
+use vault::ingest::engine::{Reads, Source};
 use vault::ingest::read::digest;
 use vault::ingest::shared::Serving;
 use vault::ingest::worker::Worker;
 use vault::meaning::{FALL_BACK, Meanings, Open, Ready, Setup, nudge};
-use vault::root::Root;
+use vault::root::trees::Trees;
+use vault::root::{Root, RootError};
 use vault::vectors::Content;
 
 use self::embedders::Embedders;
 use self::store::Store;
-use crate::config::Vault as Settings;
-use crate::ops::error::{Code, Error};
+use self::symbols::Finder;
+use crate::config::{Code, Vault as Settings};
+use crate::ops::error::{Code as ErrorCode, Error};
 
 /// How long a model stays in memory that nobody asks.
 const MODEL_IDLE: Duration = Duration::from_secs(300);
+/// How long the process that finds symbols stays that nobody asks.
+const FINDER_IDLE: Duration = Duration::from_secs(60);
+/// What tells the files of the other indexes from those of a vault.
+const CODE: &str = "code";
+const RUNS_NAME: &str = "runs";
 /// Letters of a vault's digest that name its index.
 const NAME_LETTERS: usize = 16;
 
@@ -40,9 +50,38 @@ pub struct Opened {
     pub documents: Arc<Documents>,
     /// The index of both.
     pub notes: Indexed,
+    /// The index of working trees; none where none is named.
+    pub code: Option<Indexed>,
+    /// What jobs did.
+    pub runs: Runs,
     /// Who gives notes other names.
     pub namer: Namer,
     model: Option<Arc<Idle>>,
+}
+
+/// What jobs did, as documents, and the index of them.
+pub struct Runs {
+    /// The documents.
+    pub documents: Arc<Documents>,
+    /// Their index.
+    pub indexed: Indexed,
+}
+
+impl Opened {
+    /// The index of something.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn indexed(&self, content: Content) -> Result<&Indexed, Error> {
+        match content {
+            Content::Notes => Ok(&self.notes),
+            Content::Runs => Ok(&self.runs.indexed),
+            Content::Code => self.code.as_ref().ok_or_else(|| {
+                Error::new(ErrorCode::NoVault, "this node has no working trees to search")
+                    .hint("name them in code.paths of the configuration: [\"/home/ann/src/project\"]")
+            }),
+        }
+    }
 }
 
 /// An index, and the vectors of what it has.
@@ -69,6 +108,18 @@ impl Indexed {
     }
 }
 
+/// Where things are that are not in the settings.
+pub struct Places {
+    /// Where all that is indexed is kept.
+    pub folder: PathBuf,
+    /// Where models are.
+    pub models: PathBuf,
+    /// This binary.
+    pub program: PathBuf,
+    /// Whose threads wait for other programs.
+    pub runtime: Handle,
+}
+
 /// The vault of a node.
 pub struct Context {
     settings: Settings,
@@ -76,14 +127,16 @@ pub struct Context {
     models: PathBuf,
     owner: String,
     runtime: Handle,
+    finder: Arc<Finder>,
     opened: Mutex<Option<Arc<Opened>>>,
 }
 
 impl Context {
-    /// Takes what is configured; `folder` is where all of it is kept, `models` where models are. The threads of `runtime` wait
-    /// for other programs.
-    pub fn new(settings: Settings, folder: PathBuf, models: PathBuf, owner: String, runtime: Handle) -> Self {
-        Self { settings, folder, models, owner, runtime, opened: Mutex::default() }
+    /// Takes what is configured, and where things are. `owner` tells the vectors of this node from those of others.
+    pub fn new(settings: Settings, places: Places, owner: String) -> Self {
+        let Places { folder, models, program, runtime } = places;
+        let finder = Arc::new(Finder::new(program));
+        Self { settings, folder, models, owner, runtime, finder, opened: Mutex::default() }
     }
 
     /// Opens it where something is configured or was pushed.
@@ -91,7 +144,7 @@ impl Context {
     /// # Errors
     /// When the vault is none, or what is kept cannot be opened.
     pub fn start(&self) -> Result<(), Error> {
-        if self.settings.path.is_some() || self.documents_file().exists() {
+        if self.settings.path.is_some() || !self.settings.code.paths.is_empty() || self.documents_file().exists() {
             self.open()?;
         }
         Ok(())
@@ -104,7 +157,7 @@ impl Context {
     pub fn get(&self) -> Result<Arc<Opened>, Error> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.clone().ok_or_else(|| {
-            Error::new(Code::NoVault, "this node has no vault and no documents")
+            Error::new(ErrorCode::NoVault, "this node has no vault and no documents")
                 .hint("start it with: rhizome up --vault PATH; or push documents: POST /v1/ingest")
         })
     }
@@ -135,6 +188,7 @@ impl Context {
         if let Some(model) = opened.as_ref().and_then(|opened| opened.model.as_ref()) {
             model.release(MODEL_IDLE);
         }
+        self.finder.release(FINDER_IDLE);
     }
 
     fn documents_file(&self) -> PathBuf {
@@ -143,14 +197,13 @@ impl Context {
 
     fn opened_now(&self) -> Result<Opened, Error> {
         let root = self.settings.path.as_deref().map(Root::open).transpose();
-        let root = root.map_err(|error| Error::new(Code::Config, error.to_string()))?.map(Arc::new);
+        let root = root.map_err(|error| wrong(&error))?.map(Arc::new);
         if let Some(root) = &root
             && !looks_like_a_vault(root)
         {
             let words = format!("{} is not a vault: it has neither .obsidian nor a note", root.folder().display());
-            return Err(
-                Error::new(Code::Config, words).hint("name the folder that Obsidian opens; or make .obsidian in it")
-            );
+            return Err(Error::new(ErrorCode::Config, words)
+                .hint("name the folder that Obsidian opens; or make .obsidian in it"));
         }
         std::fs::create_dir_all(&self.folder).map_err(|error| failed(&error))?;
         let name = root.as_ref().map_or_else(
@@ -161,7 +214,7 @@ impl Context {
                 name
             },
         );
-        let documents = Arc::new(Documents::open(&self.documents_file()).map_err(|error| failed(&error))?);
+        let documents = Arc::new(Documents::open(&self.documents_file(), PUSHED).map_err(|error| failed(&error))?);
         let namer = Namer::new(self.folder.join(format!("{name}.names.json")));
         if let Some(root) = &root {
             match namer.recover(root) {
@@ -174,8 +227,9 @@ impl Context {
             }
         }
         let source = Source {
-            vault: root.clone(),
-            documents: Arc::clone(&documents),
+            files: root.clone().map(|root| Arc::new(Trees::alone(root))),
+            reads: Reads::Notes,
+            documents: Some(Arc::clone(&documents)),
             private: self.settings.private.clone(),
             folder: self.folder.join("index").join(&name),
             watch: self.settings.watch,
@@ -190,8 +244,46 @@ impl Context {
                 Some(ByMeaning { store, cache: Arc::new(cache.map_err(|error| failed(&error))?), embedders: open })
             }
         };
-        let notes = self.indexed(Content::Notes, source, &name, meaning.as_ref())?;
-        Ok(Opened { root, documents, notes, namer, model })
+        let meaning = meaning.as_ref();
+        let notes = self.indexed(Content::Notes, source.clone(), &name, meaning)?;
+        let code = self.code(&source, meaning)?;
+        let runs = self.runs(&source, meaning)?;
+        Ok(Opened { root, documents, notes, code, runs, namer, model })
+    }
+
+    /// The index of the working trees that are named.
+    fn code(&self, notes: &Source, meaning: Option<&ByMeaning>) -> Result<Option<Indexed>, Error> {
+        let Code { paths, private } = &self.settings.code;
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let roots: Result<Vec<Arc<Root>>, Error> =
+            paths.iter().map(|path| Root::open(path).map(Arc::new).map_err(|error| wrong(&error))).collect();
+        let finder = Arc::clone(&self.finder);
+        let find = move |language: Language, text: &str| finder.find(language, text);
+        let source = Source {
+            files: Some(Arc::new(Trees::named(roots?))),
+            reads: Reads::Code(Arc::new(find)),
+            documents: None,
+            private: private.clone(),
+            folder: self.folder.join("index").join(CODE),
+            ..notes.clone()
+        };
+        self.indexed(Content::Code, source, CODE, meaning).map(Some)
+    }
+
+    /// The index of what jobs did.
+    fn runs(&self, notes: &Source, meaning: Option<&ByMeaning>) -> Result<Runs, Error> {
+        let documents = Documents::open(&self.folder.join("runs.redb"), RUNS).map_err(|error| failed(&error))?;
+        let documents = Arc::new(documents);
+        let source = Source {
+            files: None,
+            documents: Some(Arc::clone(&documents)),
+            folder: self.folder.join("index").join(RUNS_NAME),
+            ..notes.clone()
+        };
+        let indexed = self.indexed(Content::Runs, source, RUNS_NAME, meaning)?;
+        Ok(Runs { documents, indexed })
     }
 
     /// Begins to index what a source has; `name` tells its files from those of others.
@@ -244,8 +336,12 @@ fn looks_like_a_vault(root: &Root) -> bool {
         })
 }
 
+fn wrong(error: &RootError) -> Error {
+    Error::new(ErrorCode::Config, error.to_string())
+}
+
 fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::new(Code::Storage, crate::runs::chain(error))
+    Error::new(ErrorCode::Storage, crate::runs::chain(error))
 }
 
 /// Now, in milliseconds of Unix time.

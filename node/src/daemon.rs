@@ -4,6 +4,7 @@ mod ledgers;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ use crate::api;
 use crate::blobs::Blobs;
 use crate::claims::{Claims, ClaimsThread};
 use crate::config::{self, Config};
-use crate::context::Context;
+use crate::context::{Context, Places};
 use crate::follower::{Follower, FollowerThread};
 use crate::link::{Link, LinkConfig, LinkError, LinkIdentity};
 use crate::node::{CHANGES_MAX, Node};
@@ -58,7 +59,7 @@ pub struct Start {
     /// The unlocked Radicle home.
     pub radicle: NodeHome,
     /// The program that is this binary, for supervisors.
-    pub program: std::path::PathBuf,
+    pub program: PathBuf,
 }
 
 /// The threads that a node is run by, before they run.
@@ -118,7 +119,7 @@ pub async fn run(start: Start, stop: CancellationToken, ready: impl FnOnce(&Arc<
 fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
     let Start { files, loaded, radicle, program } = start;
     let config = loaded.config;
-    let context = context(&config, &files, radicle.public_key, runtime.clone());
+    let context = context(&config, &files, radicle.public_key, program.clone(), runtime.clone());
     let announcer: Arc<OnceLock<Replication>> = Arc::default();
     let writer = writer(&radicle, Arc::clone(&announcer), runtime.clone())?;
     mend(&files, &radicle)?;
@@ -189,11 +190,12 @@ fn build(start: Start, runtime: Handle) -> Result<(Arc<Node>, Threads), Error> {
 }
 
 /// The vault, not yet open. Its vectors are told from those of other nodes by the end of this one's key.
-fn context(config: &Config, files: &config::home::Home, id: NodeId, runtime: Handle) -> Context {
+fn context(config: &Config, files: &config::home::Home, id: NodeId, program: PathBuf, runtime: Handle) -> Context {
     const OWNER_LETTERS: usize = 16;
     let key = id.to_string().to_lowercase();
     let owner = key[key.len().saturating_sub(OWNER_LETTERS)..].to_owned();
-    Context::new(config.vault.clone(), files.vault(), files.models(), owner, runtime)
+    let places = Places { folder: files.vault(), models: files.models(), program, runtime };
+    Context::new(config.vault.clone(), places, owner)
 }
 
 /// What was killed before, or lost power, does not hinder the node. The writer is ours by now, so a node that runs in the
@@ -245,7 +247,7 @@ fn writer(radicle: &NodeHome, announcer: Arc<OnceLock<Replication>>, runtime: Ha
     })
 }
 
-fn sandbox(config: &Config, radicle: &NodeHome, program: std::path::PathBuf) -> Sandbox {
+fn sandbox(config: &Config, radicle: &NodeHome, program: PathBuf) -> Sandbox {
     let home_id = control_groups(&radicle.public_key);
     let supervisor = SupervisorCommand { program, args: vec![SUPERVISE.into()] };
     let mut sandbox = SandboxConfig::new(home_id, supervisor);
@@ -318,7 +320,7 @@ fn machine_settings(config: &Config) -> Settings {
     }
 }
 
-async fn start_link(node: &Arc<Node>, (key, wanted): (std::path::PathBuf, config::Link)) -> Result<(), Error> {
+async fn start_link(node: &Arc<Node>, (key, wanted): (PathBuf, config::Link)) -> Result<(), Error> {
     let identity = LinkIdentity::load_or_create(&key).map_err(|error| link_error(&error))?;
     let identity = Arc::new(identity);
     node.link_identity.set(Arc::clone(&identity)).ok();

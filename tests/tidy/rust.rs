@@ -46,6 +46,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("stop_words", &["vault/src/index/words/kin"]),
     ("notify", &["vault/src/ingest/watch"]),
     ("ignore", &["vault/src/ingest/rules"]),
+    ("tree_sitter", &["vault/src/code/"]),
     ("gemm", &["vault/src/embed/minilm/"]),
     ("safetensors", &["vault/src/embed/minilm/"]),
     ("tokenizers", &["vault/src/embed/minilm"]),

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime};
 
-use vault::documents::Documents;
+use vault::documents::{Documents, PUSHED};
 use vault::index::record::Privacy;
-use vault::ingest::engine::{Ingest, Source};
+use vault::ingest::engine::{Ingest, Reads, Source};
 use vault::ingest::watch::WatchMode;
 use vault::ingest::worker::Worker;
 use vault::root::Root;
+use vault::root::trees::Trees;
 use vault::search::{Matching, Mode, Request, search};
 
 /// Notes that are saved one after the other.
@@ -62,8 +63,9 @@ fn main() -> Result<(), Failure> {
 
 fn source(vault: &Path, index: &Path) -> Result<Source, Failure> {
     Ok(Source {
-        vault: Some(Arc::new(Root::open(vault)?)),
-        documents: Arc::new(Documents::open(&index.join("documents.redb"))?),
+        files: Some(Arc::new(Trees::alone(Arc::new(Root::open(vault)?)))),
+        reads: Reads::Notes,
+        documents: Some(Arc::new(Documents::open(&index.join("documents.redb"), PUSHED)?)),
         private: Vec::new(),
         folder: index.join("index"),
         watch: WatchMode::Events,

@@ -14,10 +14,12 @@ const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("docume
 pub const DOCUMENT_BYTES_MAX: usize = 10 << 20;
 /// Most documents.
 pub const DOCUMENTS_MAX: u64 = 1_000_000;
-/// How the names of documents begin, as no path in a vault does.
-pub const NAME_BEGIN: &str = "/pushed/";
+/// How the names of pushed documents and of runs begin, as no path in a vault does.
+pub const PUSHED: &str = "/pushed/";
+/// See [`PUSHED`].
+pub const RUNS: &str = "/runs/";
 /// Longest id of a document, in bytes: its name is stored as a path of the vault is.
-pub const ID_BYTES_MAX: usize = PATH_BYTES_MAX - NAME_BEGIN.len();
+pub const ID_BYTES_MAX: usize = PATH_BYTES_MAX - PUSHED.len();
 
 /// A document that was pushed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,18 +36,6 @@ pub struct Document {
 
 fn open() -> Privacy {
     Privacy::Open
-}
-
-impl Document {
-    /// The name by which search knows it.
-    pub fn name(&self) -> String {
-        name(&self.id)
-    }
-}
-
-/// The name by which search knows a pushed document.
-pub fn name(id: &VaultPath) -> String {
-    format!("{NAME_BEGIN}{id}")
 }
 
 /// Why a document is not kept or found.
@@ -78,6 +68,7 @@ pub enum DocumentsError {
 #[derive(Debug)]
 pub struct Documents {
     database: Database,
+    begin: &'static str,
 }
 
 fn failed<E: Into<redb::Error>>(action: &'static str) -> impl Fn(E) -> DocumentsError {
@@ -85,16 +76,26 @@ fn failed<E: Into<redb::Error>>(action: &'static str) -> impl Fn(E) -> Documents
 }
 
 impl Documents {
-    /// Opens the store in a file, or begins it.
+    /// Opens the store in a file, or begins it; the names of its documents begin with [`PUSHED`] or [`RUNS`].
     ///
     /// # Errors
     /// When it cannot be opened. It is not derived from anything, so it is not begun anew where it is broken.
-    pub fn open(file: &Path) -> Result<Self, DocumentsError> {
+    pub fn open(file: &Path, begin: &'static str) -> Result<Self, DocumentsError> {
         let database = Database::create(file).map_err(failed("open"))?;
         let write = database.begin_write().map_err(failed("open"))?;
         write.open_table(DOCUMENTS).map_err(failed("open"))?;
         write.commit().map_err(failed("open"))?;
-        Ok(Self { database })
+        Ok(Self { database, begin })
+    }
+
+    /// How the names of all documents begin.
+    pub fn begin(&self) -> &'static str {
+        self.begin
+    }
+
+    /// The name by which search knows a document.
+    pub fn name(&self, id: &VaultPath) -> String {
+        format!("{}{id}", self.begin)
     }
 
     /// Keeps documents, all of them or none; durable when it returns.
@@ -190,11 +191,11 @@ mod tests {
     fn documents_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("documents.redb");
-        let store = Documents::open(&file).unwrap();
+        let store = Documents::open(&file, PUSHED).unwrap();
         store.put(&[document("b/two", "2"), document("a", "1"), document("c", "3")]).unwrap();
         store.put(&[document("a", "one")]).unwrap();
         drop(store);
-        let store = Documents::open(&file).unwrap();
+        let store = Documents::open(&file, PUSHED).unwrap();
         let [a, b] = ["a", "b/two"].map(|id| VaultPath::new(id).unwrap());
         assert_eq!(store.get(&a).unwrap(), Some(document("a", "one")));
         assert_eq!(store.ids(None, 2).unwrap(), [a.clone(), b.clone()]);

@@ -6,6 +6,7 @@
 
 pub mod canvas;
 pub mod chunk;
+pub mod code;
 pub mod context;
 mod derived;
 pub mod documents;

@@ -325,6 +325,11 @@ pub enum Warning {
         /// Why.
         why: String,
     },
+    /// The symbols of a source file are not known.
+    Symbols {
+        /// Why.
+        why: String,
+    },
     /// The canvas is no JSON Canvas; it is text.
     Canvas {
         /// Why.
@@ -339,6 +344,7 @@ impl fmt::Display for Warning {
                 write!(formatter, "not UTF-8 in {places} places, the first at byte {first}")
             }
             Self::Properties { why } => write!(formatter, "the properties are not read: {why}"),
+            Self::Symbols { why } => write!(formatter, "the symbols are not known: {why}"),
             Self::Canvas { why } => write!(formatter, "the canvas is not read: {why}"),
         }
     }

@@ -1,5 +1,6 @@
 //! The files of a vault, reached from its root alone: no name and no symbolic link leads out of it.
 
+pub mod trees;
 pub mod write;
 
 use std::fs::File;
@@ -50,8 +51,13 @@ pub enum FileError {
     #[error("it is no file")]
     NotAFile,
     /// It is larger than what is indexed.
-    #[error("it has {0} bytes, {FILE_BYTES_MAX} are the most")]
-    Large(u64),
+    #[error("it has {bytes} bytes, {most} are the most")]
+    Large {
+        /// How large it is, in bytes.
+        bytes: u64,
+        /// What is indexed at most.
+        most: u64,
+    },
     /// It never stayed as it was while it was read.
     #[error("it was written all the time while it was read")]
     Unsteady,
@@ -188,7 +194,7 @@ impl Root {
             };
             let before = regular(&fstat(&descriptor)?)?;
             if before.size > FILE_BYTES_MAX {
-                return Err(FileError::Large(before.size));
+                return Err(FileError::Large { bytes: before.size, most: FILE_BYTES_MAX });
             }
             let mut file = File::from(descriptor);
             let mut bytes = Vec::with_capacity(usize::try_from(before.size).unwrap_or_default() + 1);

@@ -132,6 +132,9 @@ pub enum Verb {
     Audit(AuditOptions),
     /// Show the whole on two throw-away nodes on this machine
     Demo(DemoOptions),
+    /// Finds the symbols of source files.
+    #[command(hide = true)]
+    Symbols,
     /// The supervisor of one run.
     #[command(hide = true)]
     Supervise {

@@ -13,13 +13,14 @@ use vault::index::record::Privacy;
 use vault::ingest::shared::{Phase, WatchState};
 use vault::pack::Pack;
 use vault::search::{Answer, Hit, Mode};
+use vault::vectors::Content;
 
 use super::args::{ContextOptions, ModelVerb, NoteVerb, PatchOptions, SearchOptions, VaultVerb};
 use super::client::{Client, segment};
 use super::exit::Failure;
 use super::output::{Format, plain, table};
 use crate::ops::error::{Code, Error};
-use crate::ops::types::{LinkShown, NoteLinks, NotePatch, NoteRename, NoteText, VaultStatus};
+use crate::ops::types::{Coverage, LinkShown, NoteLinks, NotePatch, NoteRename, NoteText, VaultStatus};
 use crate::setup::Place;
 
 /// Prints what fits a query.
@@ -31,8 +32,8 @@ pub async fn search(client: &Client, options: SearchOptions, format: Format) -> 
         Mode::Vector => "vector",
     };
     let matching = if options.all { "all" } else { "any" };
-    let limit = options.limit;
-    let target = format!("/v1/search?q={}&mode={mode}&match={matching}&limit={limit}", segment(&query));
+    let (limit, content) = (options.limit, Content::from(options.content).as_str());
+    let target = format!("/v1/search?q={}&mode={mode}&match={matching}&limit={limit}&in={content}", segment(&query));
     let answer: Answer = client.get(&target).await?;
     format.print(&answer, |answer| hits(answer, options.explain))
 }
@@ -177,12 +178,14 @@ pub async fn vault(client: &Client, verb: VaultVerb, format: Format) -> Result<(
     format.print(&status, shown_status)
 }
 
+/// How many of all, for people.
+fn share(count: u64, all: u64) -> String {
+    if all == 0 { "-".to_owned() } else { format!("{count} of {all} ({} %)", count * 100 / all) }
+}
+
 fn shown_status(status: &VaultStatus) -> String {
     let coverage = status.coverage;
-    let share = |count: u64| match coverage.documents {
-        0 => "-".to_owned(),
-        all => format!("{count} of {all} ({} %)", count * 100 / all),
-    };
+    let share = |count: u64| share(count, coverage.documents);
     let index = &status.index;
     let phase = match index.phase {
         Phase::Starting => "looking through the vault".to_owned(),
@@ -206,6 +209,16 @@ fn shown_status(status: &VaultStatus) -> String {
             text.push_str(&format!("vectors    {}\n", meaning.collection.as_deref().unwrap_or("-")));
             text.extend(meaning.failure.iter().map(|why| format!("           {why}\n")));
         }
+    }
+    for other in &status.others {
+        let Coverage { documents, words, meaning } = other.coverage;
+        let by_meaning = self::share(meaning, documents);
+        text.push_str(&format!(
+            "{:<10} by words {}, by meaning {by_meaning}\n",
+            other.content.as_str(),
+            self::share(words, documents)
+        ));
+        text.extend(other.index.failure.iter().map(|why| format!("FAILED     {why}\n")));
     }
     text.extend(index.failure.iter().map(|why| format!("FAILED     {why}\n")));
     text.extend(index.faults.iter().map(|fault| format!("rules      {}\n", plain(fault))));

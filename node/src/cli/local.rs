@@ -135,3 +135,9 @@ pub fn supervise(run_dir: &Path) -> ExitCode {
 pub fn sandbox_init() -> ExitCode {
     scheduler::runner::sandbox_init()
 }
+
+/// The body of `symbols`.
+pub fn symbols() -> ExitCode {
+    let served = crate::context::symbols::serve(&mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -38,6 +38,7 @@ pub fn spawn(node: &Arc<Node>, stop: &CancellationToken) {
     tokio::spawn(stop.clone().run_until_cancelled_owned(capacity(Arc::clone(node))));
     tokio::spawn(stop.clone().run_until_cancelled_owned(sweeps(Arc::clone(node))));
     tokio::spawn(stop.clone().run_until_cancelled_owned(crate::archive::run(Arc::clone(node))));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(crate::context::runs::run(Arc::clone(node))));
     tokio::spawn(stop.clone().run_until_cancelled_owned(crate::radworks::run(Arc::clone(node))));
     tokio::spawn(crate::garbage::run(Arc::clone(node), stop.clone()));
 }

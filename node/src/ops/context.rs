@@ -42,12 +42,13 @@ impl Node {
     pub async fn search(self: &Arc<Self>, caller: &Caller, query: SearchQuery) -> Result<Answer, Error> {
         caller.require(Scope::ContextRead)?;
         self.with_vault(move |opened| {
-            let ready = opened.notes.ready();
+            let indexed = opened.indexed(query.content)?;
+            let ready = indexed.ready();
             let privacy = if query.private { Privacy::Private } else { Privacy::Open };
             let (mode, matching, limit) = (query.mode, query.matching, query.limit.unwrap_or(HITS));
             let request = Request { query: &query.q, mode, matching, limit, privacy };
             let meaning = ready.as_ref().map(vault::meaning::Ready::meaning).map_err(Clone::clone);
-            search::search(&opened.notes.serving(), meaning, request).map_err(|error| refused::search(&error))
+            search::search(&indexed.serving(), meaning, request).map_err(|error| refused::search(&error))
         })
         .await
     }

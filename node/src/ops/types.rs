@@ -21,7 +21,7 @@ use cobs::job::state::{Job, Status};
 pub use self::arbitration::{HandOver, TakeOver};
 pub use self::context::{
     ContextQuery, ContextWish, Coverage, Ingest, Ingested, LinkShown, LinksQuery, NoteLinks, NotePatch, NoteQuery,
-    NoteRename, NoteStatus, NoteText, SearchQuery, VaultStatus, VaultStatusQuery,
+    NoteRename, NoteStatus, NoteText, OtherStatus, SearchQuery, VaultStatus, VaultStatusQuery,
 };
 pub use self::explain::{Explain, ExplainNode};
 pub use self::node::{

@@ -15,13 +15,15 @@ use super::rules::{Rules, Why};
 use super::shared::{Phase, Shared};
 use super::target::Target;
 use super::watch::WatchMode;
-use crate::documents::{self, Documents, DocumentsError};
+use crate::code::{self, FindSymbols};
+use crate::documents::{Documents, DocumentsError};
 use crate::index::catalog::path_of;
 use crate::index::generations::Generations;
 use crate::index::record::{Privacy, Stat};
 use crate::index::words::IndexError;
 use crate::path::VaultPath;
-use crate::root::{ChildKind, FileError, Root};
+use crate::root::trees::Trees;
+use crate::root::{ChildKind, FILE_BYTES_MAX, FileError};
 
 /// Files that are listed as not indexed.
 const SKIPPED_MAX: usize = 1_000;
@@ -54,11 +56,13 @@ pub enum IngestError {
 /// What is indexed, where, and by which rules.
 #[derive(Clone)]
 pub struct Source {
-    /// The vault; none where there are only pushed documents.
-    pub vault: Option<Arc<Root>>,
-    /// Pushed documents.
-    pub documents: Arc<Documents>,
-    /// Where in the vault all is private, in the language of `.gitignore`.
+    /// The files; none where there are only pushed documents.
+    pub files: Option<Arc<Trees>>,
+    /// What the files are.
+    pub reads: Reads,
+    /// Pushed documents; none where there are only files.
+    pub documents: Option<Arc<Documents>>,
+    /// Where in the files all is private, in the language of `.gitignore`.
     pub private: Vec<String>,
     /// Where the index is; outside the vault.
     pub folder: PathBuf,
@@ -66,6 +70,15 @@ pub struct Source {
     pub watch: WatchMode,
     /// Now, in milliseconds of Unix time.
     pub now_ms: fn() -> u64,
+}
+
+/// What files are read as.
+#[derive(Clone)]
+pub enum Reads {
+    /// The notes of a vault.
+    Notes,
+    /// Source files, whose symbols are found so.
+    Code(FindSymbols),
 }
 
 /// The one who writes the index.
@@ -80,6 +93,26 @@ pub struct Ingest {
     /// Symbolic links, which change when what they lead to does.
     links: BTreeSet<VaultPath>,
     stopping: Arc<AtomicBool>,
+}
+
+impl Reads {
+    /// Largest file that is read, in bytes; of source files, what is larger nobody wrote.
+    fn bytes_max(&self) -> u64 {
+        match self {
+            Self::Notes => FILE_BYTES_MAX,
+            Self::Code(_) => code::BYTES_MAX as u64,
+        }
+    }
+}
+
+impl Source {
+    /// The rules of the files as they are now.
+    fn rules(&self) -> Option<Rules> {
+        self.files.as_ref().map(|trees| match self.reads {
+            Reads::Notes => Rules::of_notes(trees, &self.private),
+            Reads::Code(_) => Rules::of_code(Arc::clone(trees), &self.private),
+        })
+    }
 }
 
 impl Ingest {
@@ -101,7 +134,7 @@ impl Ingest {
         };
         generations.keep(&[target.number]);
         let shared = Arc::new(Shared::new(Arc::clone(&target.serving)));
-        let rules = source.vault.as_deref().map(|root| Rules::read(root, &source.private));
+        let rules = source.rules();
         let (attachments, links, stopping) = (BTreeSet::new(), BTreeSet::new(), Arc::default());
         let shows = Arc::clone(&shared);
         let ingest = Self { source, rules, generations, target, shared: shows, attachments, links, stopping };
@@ -147,8 +180,8 @@ impl Ingest {
     /// # Errors
     /// When the index cannot be written.
     pub fn examine(&mut self, places: &BTreeSet<VaultPath>) -> Result<(), IngestError> {
-        let Some(root) = self.source.vault.clone() else { return Ok(()) };
-        if places.iter().any(|place| Rules::is_rule(place.as_str())) {
+        let Some(root) = self.source.files.clone() else { return Ok(()) };
+        if places.iter().any(|place| self.rules.as_ref().is_some_and(|rules| rules.is_rule(place))) {
             return self.scan();
         }
         for place in places.iter().chain(&self.links.clone()) {
@@ -158,7 +191,7 @@ impl Ingest {
         self.commit()
     }
 
-    fn examine_one(&mut self, root: &Root, place: &VaultPath) -> Result<(), IngestError> {
+    fn examine_one(&mut self, root: &Trees, place: &VaultPath) -> Result<(), IngestError> {
         let Some(rules) = &self.rules else { return Ok(()) };
         match rules.skips(place) {
             Some(Why::Hidden | Why::Excluded) => return Ok(()),
@@ -208,7 +241,7 @@ impl Ingest {
     }
 
     /// Takes in a file where it is another than the one that is indexed.
-    fn file(&mut self, root: &Root, path: &VaultPath, stat: Stat) -> Result<(), IngestError> {
+    fn file(&mut self, root: &Trees, path: &VaultPath, stat: Stat) -> Result<(), IngestError> {
         let Some(rules) = &self.rules else { return Ok(()) };
         if rules.skips(path) == Some(Why::Attachment) {
             if self.attachments.insert(path.clone()) {
@@ -220,6 +253,11 @@ impl Ingest {
         let known = self.target.serving.catalog().named(path.as_str()).map(|entry| (entry.stat, entry.by_rule));
         if known == Some((Some(stat), by_rule)) {
             self.shared.tell().skipped.remove(path.as_str());
+            return Ok(());
+        }
+        let most = self.source.reads.bytes_max();
+        if stat.size > most {
+            self.refuse(path, &FileError::Large { bytes: stat.size, most });
             return Ok(());
         }
         match root.read(path) {
@@ -240,7 +278,7 @@ impl Ingest {
 
     /// Says why a file is not read. What was indexed of it is found on where it may be there still, and only cannot be read.
     fn refuse(&mut self, path: &VaultPath, error: &FileError) {
-        let is_another = matches!(error, FileError::Outside | FileError::NotAFile | FileError::Large(_));
+        let is_another = matches!(error, FileError::Outside | FileError::NotAFile | FileError::Large { .. });
         if is_another && self.target.has(path.as_str()) {
             self.forget(vec![path.as_str().to_owned()]);
         }
@@ -260,7 +298,9 @@ impl Ingest {
     ) -> Result<(), IngestError> {
         let number = self.target.number_of(name);
         let read = Read { path, name, number, stat, by_rule, now_ms: (self.source.now_ms)() };
-        let (record, text) = read::document(read, bytes);
+        // a pushed document is text, whatever the files are
+        let reads = if stat.is_some() { &self.source.reads } else { &Reads::Notes };
+        let (record, text) = read::document(read, bytes, reads);
         self.target.put(record, &text)?;
         if self.target.is_full() { self.commit() } else { Ok(()) }
     }
@@ -277,8 +317,9 @@ impl Ingest {
     }
 
     fn document(&mut self, id: &VaultPath) -> Result<(), IngestError> {
-        let name = documents::name(id);
-        let Some(document) = self.source.documents.get(id)? else {
+        let Some(documents) = &self.source.documents else { return Ok(()) };
+        let name = documents.name(id);
+        let Some(document) = documents.get(id)? else {
             self.forget(vec![name]);
             return Ok(());
         };

@@ -2,8 +2,10 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::engine::Reads;
 use crate::canvas::{self, Shows};
 use crate::chunk;
+use crate::code::{self, Language};
 use crate::index::record::{Privacy, Record, Stat};
 use crate::note::{Note, PropertyValue, Tag};
 use crate::parse;
@@ -28,10 +30,14 @@ pub struct Read<'a> {
 }
 
 /// Reads a document. It never fails: what is wrong has a warning.
-pub fn document(read: Read<'_>, bytes: Vec<u8>) -> (Record, String) {
+pub fn document(read: Read<'_>, bytes: Vec<u8>, reads: &Reads) -> (Record, String) {
     let digest = digest(&bytes);
     let source = Source::new(bytes);
-    let (mut note, text) = if read.path.is_canvas() { canvas(&source) } else { note(read.path, source) };
+    let (mut note, text) = match (reads, Language::of(read.path.as_str())) {
+        (Reads::Code(find), Some(language)) => (code::note(language, &source, find), source.into_text()),
+        _ if read.path.is_canvas() => canvas(&source),
+        _ => note(read.path, source),
+    };
     let privacy = read.by_rule.max(privacy(&note));
     let passages = chunk::passages(&text, &note);
     // where the last one ends is all that is asked of blocks without the text

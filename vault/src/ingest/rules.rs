@@ -1,44 +1,31 @@
-//! Which files of a vault are indexed, and which are private.
+//! Which files are indexed, and which are private: of a vault by what Obsidian and its owner leave out, of working trees by
+//! what git does.
+
+mod code;
+mod notes;
+
+use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use regex::Regex;
-use serde::Deserialize;
 
 use crate::index::record::Privacy;
 use crate::path::VaultPath;
-use crate::root::{FileError, Root};
+use crate::root::FileError;
+use crate::root::trees::Trees;
+
+use code::CodeRules;
+use notes::NoteRules;
 
 /// Our own list of what is left out, in the language of `.gitignore`.
 pub const IGNORE_FILE: &str = ".rhizomeignore";
-/// Where Obsidian keeps its own, under Files and links, Excluded files.
-pub const OBSIDIAN_FILE: &str = ".obsidian/app.json";
-/// Words in the names that synchronising programs give to the loser of a conflict: Syncthing, Dropbox and Nextcloud.
-const CONFLICT_SIGNS: [&str; 3] = [".sync-conflict-", "conflicted copy", "(case conflict"];
 
 /// What is left out and what is private.
 #[derive(Debug)]
-pub struct Rules {
-    ignored: Gitignore,
-    obsidian: Vec<Excluded>,
-    private: Gitignore,
-    /// What is wrong with the rules themselves.
-    pub faults: Vec<String>,
-}
-
-/// One of Obsidian's excluded files.
-#[derive(Debug)]
-enum Excluded {
-    /// All that begins so.
-    Below(String),
-    /// All that fits.
-    Fits(Regex),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AppSettings {
-    #[serde(default)]
-    user_ignore_filters: Vec<String>,
+pub enum Rules {
+    /// Of a vault.
+    Notes(NoteRules),
+    /// Of working trees.
+    Code(CodeRules),
 }
 
 /// Why a file is no document.
@@ -56,81 +43,63 @@ pub enum Why {
 
 impl Rules {
     /// Reads the rules of a vault; `private` are lines like those of `.gitignore`. What is wrong is said and left out.
-    pub fn read(root: &Root, private: &[String]) -> Self {
-        let mut faults = Vec::new();
-        let ignore = text(root, IGNORE_FILE, &mut faults);
-        let ignored = matcher(IGNORE_FILE, ignore.lines(), &mut faults);
-        let private = matcher("the private folders", private.iter().map(String::as_str), &mut faults);
-        let obsidian = obsidian(&text(root, OBSIDIAN_FILE, &mut faults), &mut faults);
-        Self { ignored, obsidian, private, faults }
+    pub fn of_notes(trees: &Trees, private: &[String]) -> Self {
+        Self::Notes(NoteRules::read(trees, private))
+    }
+
+    /// The rules of working trees, which are read as they are met; `private` as of a vault.
+    pub fn of_code(trees: Arc<Trees>, private: &[String]) -> Self {
+        Self::Code(CodeRules::new(trees, private))
+    }
+
+    /// What is wrong with the rules themselves.
+    pub fn faults(&self) -> &[String] {
+        match self {
+            Self::Notes(rules) => &rules.faults,
+            Self::Code(rules) => &rules.faults,
+        }
     }
 
     /// Whether a folder is not looked into.
     pub fn skips_folder(&self, folder: &VaultPath) -> bool {
-        is_hidden(folder) || self.is_excluded(folder, FOLDER)
+        match self {
+            Self::Notes(rules) => rules.skips_folder(folder),
+            Self::Code(rules) => rules.skips_folder(folder),
+        }
     }
 
     /// Why a file is no document; none where it is one.
     pub fn skips(&self, path: &VaultPath) -> Option<Why> {
-        if is_hidden(path) {
-            return Some(Why::Hidden);
+        match self {
+            Self::Notes(rules) => rules.skips(path),
+            Self::Code(rules) => rules.skips(path),
         }
-        if self.is_excluded(path, FILE) {
-            return Some(Why::Excluded);
-        }
-        let is_document = path.is_note() || path.is_canvas() || path.extension().eq_ignore_ascii_case("base");
-        if !is_document {
-            return Some(Why::Attachment);
-        }
-        let name = path.name();
-        CONFLICT_SIGNS.iter().any(|sign| name.contains(sign)).then_some(Why::Conflict)
-    }
-
-    fn is_excluded(&self, path: &VaultPath, kind: Kind) -> bool {
-        let by_obsidian = self.obsidian.iter().any(|excluded| match excluded {
-            Excluded::Below(begin) => {
-                path.as_str().starts_with(begin)
-                    || begin.strip_suffix('/').is_some_and(|folder| path.as_str() == folder)
-            }
-            Excluded::Fits(regex) => regex.is_match(path.as_str()),
-        });
-        by_obsidian || self.ignored.matched_path_or_any_parents(path.as_str(), kind == FOLDER).is_ignore()
     }
 
     /// Who may see what lies there, whatever it says of itself.
     pub fn privacy(&self, path: &VaultPath) -> Privacy {
-        let is_private = self.private.matched_path_or_any_parents(path.as_str(), false).is_ignore();
+        let (Self::Notes(NoteRules { private, .. }) | Self::Code(CodeRules { private, .. })) = self;
+        let is_private = private.matched_path_or_any_parents(path.as_str(), false).is_ignore();
         if is_private { Privacy::Private } else { Privacy::Open }
     }
 
     /// Whether a file has these rules.
-    pub fn is_rule(path: &str) -> bool {
-        [IGNORE_FILE, OBSIDIAN_FILE].contains(&path)
+    pub fn is_rule(&self, path: &VaultPath) -> bool {
+        match self {
+            Self::Notes(_) => notes::FILES.contains(&path.as_str()),
+            Self::Code(_) => code::FILES.contains(&path.name()),
+        }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    File,
-    Folder,
-}
-const FILE: Kind = Kind::File;
-const FOLDER: Kind = Kind::Folder;
-
-fn is_hidden(path: &VaultPath) -> bool {
-    path.as_str().split('/').any(|part| part.starts_with('.'))
-}
-
-fn text(root: &Root, file: &str, faults: &mut Vec<String>) -> String {
-    let path = VaultPath::new(file).expect("it is a path");
-    match root.read(&path) {
+/// The text of a file with rules; of one that cannot be read, nothing, which is said.
+fn text(trees: &Trees, path: &VaultPath, faults: &mut Vec<String>) -> String {
+    match trees.read(path) {
         Ok(read) => read.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default(),
-        Err(error @ (FileError::Outside | FileError::NotAFile | FileError::Large(_) | FileError::Unsteady)) => {
-            faults.push(format!("{file} is not read: {error}"));
-            String::new()
-        }
-        Err(FileError::Io(error)) => {
-            faults.push(format!("{file} is not read: {error}"));
+        // there is none in what is no folder
+        Err(FileError::Io(error)) if error.kind() == std::io::ErrorKind::NotADirectory => String::new(),
+        Err(error) => {
+            faults.push(format!("{path} is not read: {error}"));
             String::new()
         }
     }
@@ -147,28 +116,4 @@ fn matcher<'a>(name: &str, lines: impl Iterator<Item = &'a str>, faults: &mut Ve
         faults.push(format!("{name} is left out: {error}"));
         Gitignore::empty()
     })
-}
-
-fn obsidian(text: &str, faults: &mut Vec<String>) -> Vec<Excluded> {
-    if text.trim().is_empty() {
-        return Vec::new();
-    }
-    let settings: AppSettings = match serde_json::from_str(text) {
-        Ok(settings) => settings,
-        Err(error) => {
-            faults.push(format!("{OBSIDIAN_FILE} is not read: {error}"));
-            return Vec::new();
-        }
-    };
-    let mut excluded = Vec::new();
-    for filter in settings.user_ignore_filters {
-        let pattern =
-            filter.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|inner| !inner.is_empty());
-        match pattern.map(Regex::new) {
-            None => excluded.push(Excluded::Below(filter)),
-            Some(Ok(regex)) => excluded.push(Excluded::Fits(regex)),
-            Some(Err(_)) => faults.push(format!("{OBSIDIAN_FILE}: {filter} is no regular expression and is left out")),
-        }
-    }
-    excluded
 }

@@ -20,7 +20,7 @@ pub enum WatchMode {
     Scan,
 }
 
-/// Watches a folder for as long as it is held.
+/// Watches folders for as long as it is held.
 pub struct Watch {
     _watcher: RecommendedWatcher,
     lost: Arc<AtomicBool>,
@@ -28,12 +28,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a folder and all below it. Each place where something may have changed goes to `places`; where that is full,
+    /// Watches folders and all below them. Each place where something may have changed goes to `places`; where that is full,
     /// or the system lost some, [`Self::take_lost`] says so.
     ///
     /// # Errors
     /// Why it cannot be watched, and what can be done.
-    pub fn start<M>(folder: &Path, places: SyncSender<M>, message: fn(Vec<PathBuf>) -> M) -> Result<Self, String>
+    pub fn start<'a, M>(
+        folders: impl Iterator<Item = &'a Path>,
+        places: SyncSender<M>,
+        message: fn(Vec<PathBuf>) -> M,
+    ) -> Result<Self, String>
     where
         M: Send + 'static,
     {
@@ -62,7 +66,9 @@ impl Watch {
         // a link may lead to anything: what it leads to is watched where it lies, or looked at by a scan
         let settings = Config::default().with_follow_symlinks(false);
         let mut watcher = RecommendedWatcher::new(handle, settings).map_err(|error| told(&error))?;
-        watcher.watch(folder, RecursiveMode::Recursive).map_err(|error| told(&error))?;
+        for folder in folders {
+            watcher.watch(folder, RecursiveMode::Recursive).map_err(|error| told(&error))?;
+        }
         Ok(Self { _watcher: watcher, lost, blind })
     }
 
@@ -71,7 +77,7 @@ impl Watch {
         self.lost.swap(false, Ordering::AcqRel)
     }
 
-    /// Why a part of the folder is not watched; none while all of it is.
+    /// Why a part of the folders is not watched; none while all of it is.
     pub fn blind(&self) -> Option<&str> {
         self.blind.get().map(String::as_str)
     }

@@ -1,7 +1,7 @@
 //! The thread that indexes: it waits for changes, lets them settle, and looks.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -199,9 +199,9 @@ impl Thread {
     }
 
     fn watch(&self, places: &SyncSender<Message>) -> Option<Watch> {
-        let root = self.source.vault.as_ref()?;
+        let trees = self.source.files.as_ref()?;
         let watch = match self.source.watch {
-            WatchMode::Events => Watch::start(root.folder(), places.clone(), Message::Changed),
+            WatchMode::Events => Watch::start(trees.folders(), places.clone(), Message::Changed),
             WatchMode::Scan => Err("the settings say so".to_owned()),
         };
         match watch {
@@ -260,9 +260,9 @@ impl Thread {
     }
 
     fn note(&self, paths: Vec<PathBuf>, work: &mut Work) {
-        let Some(root) = &self.source.vault else { return };
+        let Some(trees) = &self.source.files else { return };
         for path in paths {
-            let Some(place) = place(root.folder(), &path) else { continue };
+            let Some(place) = trees.place(&path) else { continue };
             if path.is_dir() {
                 work.again.insert(place.clone());
             }
@@ -290,8 +290,4 @@ impl Thread {
         ingest.examine_documents(&work.documents)?;
         ingest.examine(&work.places)
     }
-}
-
-fn place(root: &Path, path: &Path) -> Option<VaultPath> {
-    VaultPath::new(path.strip_prefix(root).ok()?.to_str()?).ok()
 }

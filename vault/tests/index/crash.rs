@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use vault::documents::{self, Document};
+use vault::documents::Document;
 use vault::index::record::Privacy;
 use vault::ingest::engine::Ingest;
 use vault::ingest::watch::WatchMode;
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn child() {
     let Ok(folder) = std::env::var(CHILD) else { return };
     let source = source(Path::new(&folder), Vec::new(), WatchMode::Events);
-    let documents = source.documents.clone();
+    let documents = source.documents.clone().unwrap();
     let worker = Worker::start(source, || ()).unwrap();
     for round in 0u64.. {
         let id = VaultPath::new(&format!("{}/{round}", std::process::id())).unwrap();
@@ -121,7 +121,7 @@ fn kill_nine_leaves_an_index_that_is_right() {
 
 fn check(vault: &Vault, folder: &Path, acknowledged: &[String], kill: u64) {
     let source = source(folder, Vec::new(), WatchMode::Events);
-    let documents = source.documents.clone();
+    let documents = source.documents.clone().unwrap();
     let (mut ingest, shared) = Ingest::open(source).unwrap();
     ingest.scan().unwrap();
     let serving = shared.serving();
@@ -147,7 +147,7 @@ fn check(vault: &Vault, folder: &Path, acknowledged: &[String], kill: u64) {
         );
     }
     for id in documents.ids(None, usize::MAX).unwrap() {
-        expected.insert(documents::name(&id), documents.get(&id).unwrap().unwrap().text);
+        expected.insert(documents.name(&id), documents.get(&id).unwrap().unwrap().text);
     }
     assert_eq!(indexed, expected, "kill {kill}");
     let words = serving.words.find(&[vault::index::words::Wanted::Words("note".to_owned())], 1_000, None).unwrap();

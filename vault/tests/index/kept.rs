@@ -40,7 +40,12 @@ fn pushed_documents_outlive_the_index() {
     let document = |name: &str, text: &str| Document { id: id(name), text: text.to_owned(), privacy: Privacy::Open };
     vault.stop();
     let source = vault.source();
-    source.documents.put(&[document("tickets/1", "a pumpkin #orange"), document("tickets/2", "soup")]).unwrap();
+    source
+        .documents
+        .as_ref()
+        .unwrap()
+        .put(&[document("tickets/1", "a pumpkin #orange"), document("tickets/2", "soup")])
+        .unwrap();
     drop(source);
     vault.start();
     vault.until_found("pumpkin", &["/pushed/tickets/1", "file.md"]);

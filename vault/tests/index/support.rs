@@ -7,13 +7,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
-use vault::documents::Documents;
+use vault::documents::{Documents, PUSHED};
 use vault::index::record::Privacy;
-use vault::ingest::engine::Source;
+use vault::ingest::engine::{Reads, Source};
 use vault::ingest::shared::{Phase, Serving, Status};
 use vault::ingest::watch::WatchMode;
 use vault::ingest::worker::Worker;
 use vault::root::Root;
+use vault::root::trees::Trees;
 use vault::search::{self, Answer, Matching, Mode, Request, SearchError};
 
 /// Why there is no meaning in most tests.
@@ -57,12 +58,17 @@ impl Vault {
 
     /// Begins to index, and waits until everything is.
     pub fn start(&mut self) {
+        self.start_with(self.source());
+    }
+
+    /// As [`Self::start`], of another source.
+    pub fn start_with(&mut self, source: Source) {
         let (sender, changes) = channel();
         let changed = move || {
             // the test may have seen enough
             sender.send(()).ok();
         };
-        let worker = Worker::start(self.source(), changed).unwrap();
+        let worker = Worker::start(source, changed).unwrap();
         (self.worker, self.changes) = (Some(worker), Some(changes));
         self.until("the index is ready", |vault| vault.status().phase == Phase::Ready);
     }
@@ -136,8 +142,9 @@ impl Vault {
 /// What is indexed of a folder with a `vault`, in `index`, with `documents.redb`.
 pub fn source(folder: &Path, private: Vec<String>, watch: WatchMode) -> Source {
     Source {
-        vault: Some(Arc::new(Root::open(&folder.join("vault")).unwrap())),
-        documents: Arc::new(Documents::open(&folder.join("documents.redb")).unwrap()),
+        files: Some(Arc::new(Trees::alone(Arc::new(Root::open(&folder.join("vault")).unwrap())))),
+        reads: Reads::Notes,
+        documents: Some(Arc::new(Documents::open(&folder.join("documents.redb"), PUSHED).unwrap())),
         private,
         folder: folder.join("index"),
         watch,

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vault::documents::Documents;
+use vault::documents::{Documents, PUSHED};
 use vault::embed::cache::Cache;
 use vault::embed::idle::Idle;
 use vault::embed::{EmbedError, Embedder};
 use vault::index::record::Privacy;
-use vault::ingest::engine::Source;
+use vault::ingest::engine::{Reads, Source};
 use vault::ingest::watch::WatchMode;
 use vault::ingest::worker::Worker;
 use vault::meaning::{FALL_BACK, Meanings, Setup, nudge};
 use vault::measure::queries::{self, Graded};
 use vault::measure::{Measures, mean, measure};
 use vault::root::Root;
+use vault::root::trees::Trees;
 use vault::search::{self, Matching, Mode, Request};
 use vault::vectors::Content;
 use vault::vectors::local::LocalStore;
@@ -71,8 +72,9 @@ struct Indexed {
 fn indexed() -> Indexed {
     let own = tempfile::tempdir().unwrap();
     let source = Source {
-        vault: Some(Arc::new(Root::open(&golden().join("vault")).unwrap())),
-        documents: Arc::new(Documents::open(&own.path().join("documents.redb")).unwrap()),
+        files: Some(Arc::new(Trees::alone(Arc::new(Root::open(&golden().join("vault")).unwrap())))),
+        reads: Reads::Notes,
+        documents: Some(Arc::new(Documents::open(&own.path().join("documents.redb"), PUSHED).unwrap())),
         private: Vec::new(),
         folder: own.path().join("index"),
         watch: WatchMode::Scan,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use vault::search::Mode;
+use vault::vectors::Content;
 
 /// What is searched for.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
@@ -20,6 +21,9 @@ pub struct SearchOptions {
     /// By words, by meaning, or by both
     #[arg(long, value_name = "MODE", value_enum, default_value = "hybrid")]
     pub mode: SearchMode,
+    /// In notes, in working trees, or in what jobs did
+    #[arg(long = "in", value_name = "WHAT", value_enum, default_value = "notes")]
+    pub content: SearchIn,
     /// Only what has every word, as in Obsidian
     #[arg(long)]
     pub all: bool,
@@ -29,6 +33,27 @@ pub struct SearchOptions {
     /// Show what each score consists of
     #[arg(long)]
     pub explain: bool,
+}
+
+/// In what it is searched, as it is typed.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SearchIn {
+    /// Notes of the vault, and pushed documents
+    Notes,
+    /// Files of working trees
+    Code,
+    /// Title, description, command, outcome and log of settled jobs
+    Runs,
+}
+
+impl From<SearchIn> for Content {
+    fn from(content: SearchIn) -> Self {
+        match content {
+            SearchIn::Notes => Self::Notes,
+            SearchIn::Code => Self::Code,
+            SearchIn::Runs => Self::Runs,
+        }
+    }
 }
 
 /// What is measured.

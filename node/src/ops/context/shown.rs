@@ -6,13 +6,15 @@ use vault::context::{self, Ask, Made};
 use vault::index::record::Privacy;
 use vault::ingest::shared::Phase;
 use vault::links::{Target, TargetPlace};
+use vault::meaning::Meanings;
 use vault::pack::tokens;
 use vault::path::VaultPath;
+use vault::vectors::Content;
 
 use super::refused;
-use crate::context::Opened;
+use crate::context::{Indexed, Opened};
 use crate::ops::error::{Code, Error};
-use crate::ops::types::{Coverage, LinkShown, NoteLinks, NoteStatus, VaultStatus};
+use crate::ops::types::{Coverage, LinkShown, NoteLinks, NoteStatus, OtherStatus, VaultStatus};
 
 /// Documents with warnings that a status names.
 const WARNED_MAX: usize = 1_000;
@@ -70,23 +72,24 @@ impl Opened {
         let shared = self.notes.worker.shared();
         let serving = shared.serving();
         let catalog = serving.catalog();
-        let (mut meaning, mut warnings) = (0, BTreeMap::new());
-        for (_, entry) in catalog.entries() {
-            let meanings = self.notes.meanings.as_ref();
-            meaning += u64::from(meanings.is_some_and(|all| all.stamped(&entry.name, &entry.passages).is_some()));
-            if !entry.warnings.is_empty() && warnings.len() < WARNED_MAX {
-                let words: Vec<String> = entry.warnings.iter().map(ToString::to_string).collect();
-                warnings.insert(entry.name.clone(), words);
-            }
+        let mut warnings = BTreeMap::new();
+        for (_, entry) in catalog.entries().filter(|(_, entry)| !entry.warnings.is_empty()).take(WARNED_MAX) {
+            let words: Vec<String> = entry.warnings.iter().map(ToString::to_string).collect();
+            warnings.insert(entry.name.clone(), words);
         }
-        let index = shared.status();
-        let words = catalog.len() as u64;
+        drop(catalog);
+        let other = |content: Content| {
+            let indexed = self.indexed(content).ok()?;
+            let (coverage, meaning) = (coverage(indexed), indexed.meanings.as_ref().map(Meanings::status));
+            Some(OtherStatus { content, coverage, index: indexed.worker.shared().status(), meaning })
+        };
         VaultStatus {
             vault: self.root.as_ref().map(|root| root.folder().display().to_string()),
-            coverage: Coverage { documents: words + index.skipped.len() as u64 + index.skipped_more, words, meaning },
+            coverage: coverage(&self.notes),
             warnings,
-            meaning: self.notes.meanings.as_ref().map(vault::meaning::Meanings::status),
-            index,
+            meaning: self.notes.meanings.as_ref().map(Meanings::status),
+            index: shared.status(),
+            others: [Content::Code, Content::Runs].into_iter().filter_map(other).collect(),
             note,
         }
     }
@@ -133,4 +136,15 @@ impl Opened {
             private: entry.privacy == Privacy::Private,
         })
     }
+}
+
+fn coverage(indexed: &Indexed) -> Coverage {
+    let (serving, status) = (indexed.serving(), indexed.worker.shared().status());
+    let catalog = serving.catalog();
+    let words = catalog.len() as u64;
+    let has_vectors = |all: &Meanings| {
+        catalog.entries().filter(|(_, entry)| all.stamped(&entry.name, &entry.passages).is_some()).count() as u64
+    };
+    let meaning = indexed.meanings.as_ref().map_or(0, has_vectors);
+    Coverage { documents: words + status.skipped.len() as u64 + status.skipped_more, words, meaning }
 }

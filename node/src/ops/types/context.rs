@@ -9,6 +9,7 @@ use vault::ingest::shared::Status;
 use vault::meaning::MeaningStatus;
 use vault::path::VaultPath;
 use vault::search::{Matching, Mode};
+use vault::vectors::Content;
 
 /// A search.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -25,9 +26,16 @@ pub struct SearchQuery {
     /// How many hits.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// In what: notes and pushed documents without.
+    #[serde(default = "notes", rename = "in")]
+    pub content: Content,
     /// Whether the query was made from private text.
     #[serde(default)]
     pub private: bool,
+}
+
+fn notes() -> Content {
+    Content::Notes
 }
 
 /// A context pack that is wanted.
@@ -227,8 +235,26 @@ pub struct VaultStatus {
     pub index: Status,
     /// The vectors; none without an embedder.
     pub meaning: Option<MeaningStatus>,
+    /// What else is searched: working trees, and what jobs did.
+    #[serde(default)]
+    pub others: Vec<OtherStatus>,
     /// The file that was asked for.
     pub note: Option<NoteStatus>,
+}
+
+/// How an index stands that is not of the vault.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherStatus {
+    /// Of what.
+    #[serde(rename = "in")]
+    pub content: Content,
+    /// How much of what is there is found in which way.
+    pub coverage: Coverage,
+    /// The index of words.
+    pub index: Status,
+    /// The vectors; none without an embedder.
+    pub meaning: Option<MeaningStatus>,
 }
 
 /// How many documents are found in which way.

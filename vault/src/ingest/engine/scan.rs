@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::rules::{Rules, Why};
+use super::super::rules::Why;
 use super::super::shared::Phase;
 use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, LINKS_MAX, PAGE_DOCUMENTS};
-use crate::documents;
 use crate::path::VaultPath;
-use crate::root::{ChildKind, Root};
+use crate::root::ChildKind;
+use crate::root::trees::Trees;
 
 impl Ingest {
     /// Makes the index what the vault and the documents are.
@@ -17,10 +17,9 @@ impl Ingest {
     /// When the index cannot be written; the next scan goes on.
     pub fn scan(&mut self) -> Result<(), IngestError> {
         self.begin_scan();
-        if let Some(root) = self.source.vault.clone() {
-            let rules = Rules::read(&root, &self.source.private);
-            self.shared.tell().faults.clone_from(&rules.faults);
-            self.rules = Some(rules);
+        if let Some(root) = self.source.files.clone() {
+            self.rules = self.source.rules();
+            self.shared.tell().faults = self.rules.as_ref().map(|rules| rules.faults().to_owned()).unwrap_or_default();
             self.links.clear();
             let mut seen = BTreeSet::new();
             let mut attachments = BTreeSet::new();
@@ -59,7 +58,7 @@ impl Ingest {
 
     pub(super) fn look_into(
         &mut self,
-        root: &Root,
+        root: &Trees,
         folder: &str,
         seen: &mut BTreeSet<String>,
         attachments: &mut BTreeSet<VaultPath>,
@@ -111,7 +110,7 @@ impl Ingest {
         Ok(())
     }
 
-    fn looked_at(&mut self, root: &Root, path: &VaultPath) -> Result<(), IngestError> {
+    fn looked_at(&mut self, root: &Trees, path: &VaultPath) -> Result<(), IngestError> {
         match root.stat(path) {
             Ok(Some(stat)) => self.file(root, path, stat),
             Ok(None) => Ok(()),
@@ -123,19 +122,20 @@ impl Ingest {
     }
 
     fn scan_documents(&mut self) -> Result<(), IngestError> {
+        let Some(documents) = self.source.documents.clone() else { return Ok(()) };
         let mut seen = BTreeSet::new();
         let mut after = None;
         loop {
-            let ids = self.source.documents.ids(after.as_ref(), PAGE_DOCUMENTS)?;
+            let ids = documents.ids(after.as_ref(), PAGE_DOCUMENTS)?;
             let Some(last) = ids.last() else { break };
             after = Some(last.clone());
             for id in ids {
                 self.go_on()?;
-                seen.insert(documents::name(&id));
+                seen.insert(documents.name(&id));
                 self.document(&id)?;
             }
         }
-        let gone = self.indexed_below(documents::NAME_BEGIN, &seen);
+        let gone = self.indexed_below(documents.begin(), &seen);
         self.forget(gone);
         Ok(())
     }

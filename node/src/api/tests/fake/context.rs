@@ -24,6 +24,7 @@ fn status() -> VaultStatus {
         warnings: BTreeMap::new(),
         index: Status::default(),
         meaning: None,
+        others: Vec::new(),
         note: None,
     }
 }

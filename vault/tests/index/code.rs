@@ -1,0 +1,80 @@
+//! Working trees: what git ignores is left out, and what people wrote is found by words and symbols soon after it is saved.
+
+use std::fs;
+use std::sync::Arc;
+
+use vault::code::{self, Language};
+use vault::ingest::engine::{Reads, Source};
+use vault::root::Root;
+use vault::root::trees::Trees;
+
+use crate::support::Vault;
+
+/// Indexes working trees instead of a vault; a text with `parser!` stands for one that the parser dies of.
+fn trees(vault: &Vault, folders: &[&str]) -> Source {
+    let roots: Vec<Arc<Root>> =
+        folders.iter().map(|folder| Arc::new(Root::open(&vault.root().join(folder)).unwrap())).collect();
+    let find = |language: Language, text: &str| {
+        if text.contains("parser!") { Err("it ended".to_owned()) } else { Ok(code::symbols(language, text)) }
+    };
+    let files = Some(Arc::new(Trees::named(roots)));
+    Source { files, reads: Reads::Code(Arc::new(find)), documents: None, ..vault.source() }
+}
+
+const RUST: &str = "/// Turns a page over.\nfn flip_page(book: &mut Book) {\n    book.turn(Side::Other);\n}\n";
+
+#[test]
+fn working_trees_are_searched() {
+    let mut vault = Vault::new();
+    vault.private = vec!["app/secret/".to_owned()];
+    vault.write("app/src/book.rs", RUST);
+    vault.write("app/README.md", "# Book\n\nTurn a page with `flip_page`.\n");
+    vault.write("app/target/debug/book.rs", RUST);
+    vault.write("app/.gitignore", "/target\n*.gen.rs\n!kept.gen.rs\n");
+    vault.write("app/src/book.gen.rs", RUST);
+    vault.write("app/src/kept.gen.rs", "fn kept_page() {}\n");
+    vault.write("app/src/.gitignore", "local/\n");
+    vault.write("app/src/local/x.rs", RUST);
+    vault.write("app/.git/info/exclude", "notes.txt\n");
+    vault.write("app/notes.txt", "flip_page\n");
+    vault.write("app/.env", "KEY=flip_page\n");
+    vault.write("app/.github/workflows/ci.yml", "run: flip_page\n");
+    vault.write("app/Cargo.lock", "flip_page\n");
+    vault.write("app/logo.png", b"\x89PNG flip_page");
+    vault.write("app/secret/s.py", "def flip_page():\n    pass\n");
+    vault.write("app/bad.rs", "parser! flip_page\n");
+    vault.write("other/main.go", "package main\n\nfunc FlipPage() {}\n");
+    vault.start_with(trees(&vault, &["app", "other"]));
+    let found = ["app/.github/workflows/ci.yml", "app/README.md", "app/bad.rs", "app/secret/s.py", "app/src/book.rs"];
+    vault.until_found("\"flip_page\"", &found);
+    assert_eq!(vault.found("[language:go]"), ["other/main.go"]);
+    assert_eq!(vault.found("\"kept_page\""), ["app/src/kept.gen.rs"]);
+    let hit = &vault.search("\"turn(Side\"").unwrap().hits[0];
+    assert_eq!((&*hit.path, &hit.headings[..]), ("app/src/book.rs", &["function flip_page".to_owned()][..]));
+    let private = vault.search("[language:python]").unwrap();
+    assert_eq!(private.hits[0].privacy, vault::index::record::Privacy::Private);
+    let serving = vault.serving();
+    assert_eq!(serving.catalog().named("app/bad.rs").unwrap().warnings.len(), 1, "it is told, and indexed as text");
+    drop(serving);
+
+    vault.write("app/src/late.py", "class Late:\n    def arrive(self):\n        return 'zebra'\n");
+    vault.until_found("zebra", &["app/src/late.py"]);
+    assert_eq!(vault.search("zebra").unwrap().hits[0].headings, ["class Late"]);
+    vault.write("app/src/local/y.rs", "fn zebra() {}\n");
+    vault.write("app/src/.gitignore", "late.py\n");
+    vault.until_found("zebra", &["app/src/local/y.rs"]);
+    fs::remove_dir_all(vault.root().join("other")).unwrap();
+    vault.until_found("[language:go]", &[]);
+}
+
+/// What is larger than people write is left out, and it is said.
+#[test]
+fn a_file_that_nobody_wrote_is_left_out() {
+    let mut vault = Vault::new();
+    vault.write("app/data.json", "zebra ".repeat(code::BYTES_MAX / 4));
+    vault.write("app/a.json", "zebra");
+    vault.start_with(trees(&vault, &["app"]));
+    vault.until_found("zebra", &["app/a.json"]);
+    let skipped = vault.status().skipped;
+    assert!(skipped["app/data.json"].contains("1048576 are the most"), "{skipped:?}");
+}
