@@ -84,3 +84,64 @@ fn a_store_goes_and_comes_back() {
     node.says("what was missed is sent", &boat, |answer| paths(answer) == ["Boat.md"]);
     assert!(!node.log().contains("not-asked"), "the log has the password");
 }
+
+/// What was exported is taken by another node with another store, which makes no vector again and exports the same bytes.
+/// What is no export is told by its line, and nothing of it is lost.
+#[test]
+fn an_export_is_the_same_after_a_round_trip() {
+    let Some(server) = Server::start("postgres", "an_export_is_the_same_after_a_round_trip") else { return };
+    let (mut ann, vault) = node("ann");
+    ann.down();
+    ann.set("vault.model", model().to_str().unwrap());
+    ann.up();
+    ready(&ann);
+    let push = br##"{"documents":[{"id":"tickets/1","text":"# Broken pump\n\nThe pump hums. #urgent"},{"id":"diary","text":"a secret","privacy":"private"}]}"##;
+    let typed = ["content-type: application/json".to_owned()];
+    assert_eq!(ann.ask("POST", "/v1/ingest", &typed, push).unwrap().status, 200);
+    until_all_have_vectors(&ann);
+    let [first, second] = ["first.jsonl", "second.jsonl"].map(|file| ann.home.join(file));
+    ann.cli(&["vault", "export", first.to_str().unwrap()]).ok();
+    let lines = fs::read_to_string(&first).unwrap();
+    assert!(lines.starts_with(r#"{"format":"rhizome-vault","version":1,"embedder":{"kind":"minilm""#), "{lines}");
+    assert_eq!(lines, ann.cli(&["vault", "export"]).ok(), "to standard output too");
+
+    let (mut bob, other) = node("bob");
+    assert_eq!(other.read_dir().unwrap().count(), vault.read_dir().unwrap().count());
+    bob.down();
+    bob.environment.insert("VECTOR_DB_URL".to_owned(), server.url("postgres://"));
+    bob.set("vault.model", model().to_str().unwrap());
+    // the notes come after their vectors
+    let aside = bob.home.join("aside");
+    fs::rename(&other, &aside).unwrap();
+    fs::create_dir_all(other.join(".obsidian")).unwrap();
+    bob.up();
+    ready(&bob);
+    let counts = bob.json(&["vault", "import", first.to_str().unwrap()]);
+    assert_eq!((&counts["pushed"], &counts["passages"]), (&Value::from(2), &counts["vectors"]), "{counts:#}");
+    assert_eq!(paths(&bob.json(&["search", "tag:urgent pump"])), ["/pushed/tickets/1"]);
+    bob.down();
+    fs::remove_dir_all(&other).unwrap();
+    fs::rename(&aside, &other).unwrap();
+    bob.up();
+    ready(&bob);
+    until_all_have_vectors(&bob);
+    assert_eq!(bob.json(&["vault", "status"])["meaning"]["embedded"], 0);
+    bob.cli(&["vault", "export", second.to_str().unwrap()]).ok();
+    assert!(lines == fs::read_to_string(&second).unwrap(), "the exports differ");
+
+    for (text, why) in [
+        ("", "line 1: there is nothing"),
+        ("{}", "line 1: it is no line of ours: missing field `format`"),
+        (
+            &lines.replacen("\"version\":1", "\"version\":2", 1),
+            "line 1: this is rhizome-vault 2, and rhizome-vault 1 is read",
+        ),
+        (&lines.replacen("\"vector\":\"", "\"vector\":\"AAAA", 1), "the vector has"),
+        (&lines[..lines.len() / 2], "it is no line of ours"),
+    ] {
+        fs::write(&second, text).unwrap();
+        let refused = bob.cli(&["vault", "import", second.to_str().unwrap()]);
+        assert!(refused.code != 0 && refused.stderr.contains(why), "{why}: {refused:?}");
+    }
+    assert_eq!(paths(&bob.json(&["search", "tag:urgent pump"])), ["/pushed/tickets/1"]);
+}

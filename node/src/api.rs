@@ -38,6 +38,8 @@ use crate::ops::Caller;
 
 /// Where inputs are uploaded; the one answer without a time limit of its own.
 const BLOBS: &str = "/v1/blobs";
+/// Where lines of a vault are sent to.
+const IMPORT: &str = "/v1/vault/import";
 
 /// What all handlers of one listener share.
 struct Surface<N> {

@@ -19,6 +19,7 @@ mod run;
 mod show;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod why;
 
 use std::collections::BTreeSet;

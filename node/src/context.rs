@@ -54,6 +54,8 @@ pub struct Opened {
     pub code: Option<Indexed>,
     /// What jobs did.
     pub runs: Runs,
+    /// What was embedded before; none without an embedder.
+    pub cache: Option<Arc<Cache>>,
     /// Who gives notes other names.
     pub namer: Namer,
     model: Option<Arc<Idle>>,
@@ -245,10 +247,11 @@ impl Context {
             }
         };
         let meaning = meaning.as_ref();
+        let cache = meaning.map(|meaning| Arc::clone(&meaning.cache));
         let notes = self.indexed(Content::Notes, source.clone(), &name, meaning)?;
         let code = self.code(&source, meaning)?;
         let runs = self.runs(&source, meaning)?;
-        Ok(Opened { root, documents, notes, code, runs, namer, model })
+        Ok(Opened { root, documents, notes, code, runs, cache, namer, model })
     }
 
     /// The index of the working trees that are named.

@@ -17,6 +17,7 @@ pub mod runs;
 pub mod stream;
 pub mod submit;
 pub mod tokens;
+pub mod transfer;
 pub mod types;
 pub mod unfinished;
 pub mod upload;

@@ -28,4 +28,5 @@ pub mod rename;
 pub mod root;
 pub mod search;
 pub mod source;
+pub mod transfer;
 pub mod vectors;

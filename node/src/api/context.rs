@@ -1,8 +1,9 @@
 //! The vault: search, packs, documents, notes, links, status.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, Request};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -10,17 +11,21 @@ use axum::response::IntoResponse;
 use vault::edit::Patched;
 use vault::edit::names::Renamed;
 use vault::search::Answer;
+use vault::transfer::Counts;
 
 use super::body;
 use super::operations::Operations;
 use super::problem::Problem;
-use super::{Call, Routes};
+use super::{Call, IMPORT, Routes};
+use crate::ops::Scope;
 use crate::ops::types::{
     ContextQuery, Ingest, Ingested, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText, SearchQuery,
     VaultStatus, VaultStatusQuery,
 };
 
 const JSON: &str = "application/json";
+/// Lines of JSON, as many writers of them name it.
+const LINES: &str = "application/x-ndjson";
 
 pub fn routes<N: Operations>() -> Routes<N> {
     Routes::new()
@@ -34,6 +39,8 @@ pub fn routes<N: Operations>() -> Routes<N> {
         .on(Method::GET, "/v1/links", links)
         .on(Method::GET, "/v1/vault/status", status)
         .on(Method::POST, "/v1/vault/rebuild", rebuild)
+        .on(Method::GET, "/v1/vault/export", export)
+        .on(Method::PUT, IMPORT, import)
 }
 
 async fn search<N: Operations>(
@@ -41,6 +48,19 @@ async fn search<N: Operations>(
     query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Json<Answer>, Problem> {
     Ok(Json(call.node().search(&call.caller, body::query(query)?).await?))
+}
+
+async fn export<N: Operations>(call: Call<N>) -> Result<impl IntoResponse, Problem> {
+    Ok(([(CONTENT_TYPE, LINES)], Body::from_stream(call.node().export_vault(&call.caller).await?)))
+}
+
+async fn import<N: Operations>(call: Call<N>, request: Request) -> Result<Json<Counts>, Problem> {
+    // before anything of the content is taken
+    call.caller.require(Scope::ContextWrite)?;
+    let limits = &call.surface.settings.limits;
+    let (parts, content) = request.into_parts();
+    let content = body::content(&parts.headers, content, limits.blob_bytes, limits.body_idle)?;
+    Ok(Json(call.node().import_vault(&call.caller, content).await?))
 }
 
 async fn pack<N: Operations>(

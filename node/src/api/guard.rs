@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::operations::Operations;
 use super::problem::{self, Problem};
 use super::settings::{REQUEST_ID_BYTES_MAX, Settings};
-use super::{BLOBS, Surface};
+use super::{BLOBS, IMPORT, Surface};
 use crate::ops::Caller;
 use crate::ops::error::Error;
 
@@ -157,7 +157,7 @@ pub async fn finish<N: Operations>(
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id, %method, route);
-    let limit = (method != Method::PUT || route != BLOBS).then_some(surface.settings.limits.answer);
+    let limit = (method != Method::PUT || ![BLOBS, IMPORT].contains(&&*route)).then_some(surface.settings.limits.answer);
     let response = apart(next.run(request).instrument(span), limit, &id).await;
     let mut response = problem::finish(response, &id).await;
     for (name, value) in SECURITY {

@@ -11,9 +11,11 @@ use futures::stream::BoxStream;
 use vault::edit::Patched;
 use vault::edit::names::Renamed;
 use vault::search::Answer;
+use vault::transfer::Counts;
 
 use crate::node::Node;
 use crate::ops::error::Error;
+use crate::ops::transfer::Lines;
 use crate::ops::types::{
     Artifact, Artifacts, AuditEntry, AuditQuery, CancelRequest, ConfigValue, ContextQuery, Evict, Explain, HandOver,
     Health, Ingest, Ingested, Invitation, Invite, JobQuery, JobReplication, JobSummary, JobView, Join, Joined,
@@ -102,6 +104,11 @@ macro_rules! each_operation {
             /// Builds the index anew.
             rebuild_vault() -> Result<VaultStatus, Error>
                 => |_| "the index".to_owned();
+            /// Pushed documents, passages and vectors, as lines.
+            export_vault() -> Result<Lines, Error>;
+            /// Takes such lines.
+            import_vault(body: Upload) -> Result<Counts, Error>
+                => |counts| format!("{} documents", counts.pushed);
             /// The tokens of this node.
             tokens() -> Result<Vec<TokenInfo>, Error>;
             /// A new token.

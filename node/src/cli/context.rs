@@ -19,6 +19,7 @@ use super::args::{ContextOptions, ModelVerb, NoteVerb, PatchOptions, SearchOptio
 use super::client::{Client, segment};
 use super::exit::Failure;
 use super::output::{Format, plain, table};
+use super::transfer;
 use crate::ops::error::{Code, Error};
 use crate::ops::types::{Coverage, LinkShown, NoteLinks, NotePatch, NoteRename, NoteText, VaultStatus};
 use crate::setup::Place;
@@ -173,6 +174,8 @@ pub async fn vault(client: &Client, verb: VaultVerb, format: Format) -> Result<(
         VaultVerb::Status { path: Some(path) } => {
             client.get(&format!("/v1/vault/status?path={}", segment(&path))).await?
         }
+        VaultVerb::Export { file } => return transfer::export(client, file.as_deref()).await,
+        VaultVerb::Import { file } => return transfer::import(client, &file, format).await,
         VaultVerb::Rebuild => client.send(Method::POST, "/v1/vault/rebuild", &()).await?,
     };
     format.print(&status, shown_status)

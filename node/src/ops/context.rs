@@ -1,7 +1,7 @@
 //! The vault: searching, packs, documents, changes of notes, links, and how all of it stands.
 
 mod patch;
-mod refused;
+pub(super) mod refused;
 mod shown;
 
 use std::sync::Arc;

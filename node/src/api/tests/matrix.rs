@@ -50,6 +50,8 @@ const ROWS: &[(Method, &str, For, &str)] = &[
     (Method::GET, "/v1/links", For::Readers, ""),
     (Method::GET, "/v1/vault/status", For::Readers, ""),
     (Method::POST, "/v1/vault/rebuild", For::Writers, ""),
+    (Method::GET, "/v1/vault/export", For::Readers, ""),
+    (Method::PUT, "/v1/vault/import", For::Writers, ""),
     (Method::GET, "/v1/tokens", For::TheOwner, ""),
     (Method::POST, "/v1/tokens", For::TheOwner, r#"{"name":"ci","scopes":["read:jobs"]}"#),
     (Method::DELETE, "/v1/tokens/{name}", For::TheOwner, ""),

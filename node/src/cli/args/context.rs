@@ -188,6 +188,18 @@ pub enum VaultVerb {
     },
     /// Build the index anew beside the old one, which answers meanwhile
     Rebuild,
+    /// Write pushed documents, passages and vectors as lines of JSON, private ones too
+    Export {
+        /// Where to; standard output without
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Take what `vault export` wrote, on this node or another
+    Import {
+        /// Where from
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// What to do with models.

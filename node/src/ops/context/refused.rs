@@ -31,7 +31,7 @@ pub(super) fn context(error: &ContextError) -> Error {
     }
 }
 
-pub(super) fn documents(error: &DocumentsError) -> Error {
+pub(in crate::ops) fn documents(error: &DocumentsError) -> Error {
     match error {
         DocumentsError::Id(_) => Error::new(Code::BadRequest, error.to_string()),
         DocumentsError::Long(_) | DocumentsError::LongId(_) | DocumentsError::Full => {

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 
 use vault::edit::Patched;
 use vault::edit::names::Renamed;
 use vault::ingest::shared::Status;
 use vault::search::{Answer, Mode};
+use vault::transfer::Counts;
 
 use super::Fake;
+use crate::api::operations::Upload;
 use crate::ops::error::Error;
+use crate::ops::transfer::Lines;
 use crate::ops::types::{
     ContextQuery, Coverage, Ingest, Ingested, LinksQuery, NoteLinks, NotePatch, NoteQuery, NoteRename, NoteText,
     SearchQuery, VaultStatus, VaultStatusQuery,
@@ -78,5 +82,15 @@ impl Fake {
     pub async fn rebuild_vault(&self, caller: &Caller) -> Result<VaultStatus, Error> {
         caller.require(Scope::ContextWrite)?;
         Ok(status())
+    }
+
+    pub async fn export_vault(&self, caller: &Caller) -> Result<Lines, Error> {
+        caller.require(Scope::ContextRead)?;
+        Ok(futures::stream::empty().boxed())
+    }
+
+    pub async fn import_vault(&self, caller: &Caller, _: Upload) -> Result<Counts, Error> {
+        caller.require(Scope::ContextWrite)?;
+        Ok(Counts::default())
     }
 }
