@@ -26,6 +26,7 @@ mod meaning;
 mod ollama;
 mod outage;
 mod pair;
+mod private;
 mod rad;
 mod radworks;
 mod removal;

@@ -157,7 +157,8 @@ pub async fn finish<N: Operations>(
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id, %method, route);
-    let limit = (method != Method::PUT || ![BLOBS, IMPORT].contains(&&*route)).then_some(surface.settings.limits.answer);
+    let limit =
+        (method != Method::PUT || ![BLOBS, IMPORT].contains(&&*route)).then_some(surface.settings.limits.answer);
     let response = apart(next.run(request).instrument(span), limit, &id).await;
     let mut response = problem::finish(response, &id).await;
     for (name, value) in SECURITY {
