@@ -145,3 +145,27 @@ fn an_export_is_the_same_after_a_round_trip() {
     }
     assert_eq!(paths(&bob.json(&["search", "tag:urgent pump"])), ["/pushed/tickets/1"]);
 }
+
+/// A model of Ollama compares by meaning; while it is away search is by words and says so.
+#[test]
+fn an_ollama_compares() {
+    let Some(mut server) = Server::start("ollama", "an_ollama_compares") else { return };
+    let (mut node, vault) = node("ann");
+    node.down();
+    node.environment.insert("OLLAMA_BASE_URL".to_owned(), format!("http://127.0.0.1:{}", server.port));
+    node.set("vault.embedder", "ollama:all-minilm");
+    fs::write(vault.join("Car.md"), "The car is at the garage until Friday.\n").unwrap();
+    node.up();
+    ready(&node);
+    until_all_have_vectors(&node);
+    let near = ["search", "automobile repair", "--mode", "vector", "--limit", "1"];
+    assert_eq!(paths(&node.json(&near)), ["Car.md"]);
+    let status = node.json(&["vault", "status"]);
+    assert!(text(&status, "/meaning/collection").ends_with("/notes/ollama/all-minilm/384"), "{status:#}");
+    server.kill();
+    let answer = node.json(&["search", "car"]);
+    assert_eq!((&answer["mode"], paths(&answer)[0]), (&Value::from("keyword"), "Car.md"));
+    assert!(notice(&answer).contains("the embedder ollama/all-minilm is away"), "{answer:#}");
+    server.restart();
+    node.says("it is back", &near, |answer| answer["mode"] == "vector" && paths(answer) == ["Car.md"]);
+}

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use super::home::Home;
 use super::process::Process;
-use super::{port, skip, tools, wait};
+use super::{fault, port, skip, tools, wait};
 
 /// A server of its own, which ends with its test.
 pub struct Server {
@@ -43,7 +45,11 @@ impl Server {
     /// Ends it at once, as a power cut would.
     pub fn kill(&mut self) {
         self.process = None;
-        wait::until("what it started has ended", wait::LIMIT, || self.home.processes().is_empty().then_some(()));
+        wait::until("what it started has ended", wait::LIMIT, || {
+            let living = self.home.processes();
+            living.iter().for_each(|pid| fault::signal(*pid, Signal::KILL));
+            living.is_empty().then_some(())
+        });
     }
 
     /// Whether it has ended by itself.
