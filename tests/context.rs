@@ -228,7 +228,11 @@ fn code_and_runs_are_searched() {
         "struct Book;\n\nimpl Book {\n    fn flip_page(&mut self) {\n        self.turn();\n    }\n}\n",
     )
     .unwrap();
-    node.set("code.paths", tree.to_str().unwrap());
+    // one that is not there keeps nothing from working, nor does a model that was copied in part
+    node.set("code.paths", &format!("{},{}", tree.display(), node.home.join("nowhere").display()));
+    let partly = node.place().join("rhizome/models/.partly.new");
+    fs::create_dir_all(&partly).unwrap();
+    fs::write(partly.join("config.json"), "{").unwrap();
     node.up();
     ready(&node);
     let answer = node.says("the code is found", &["search", "--in", "code", "flip_page"], |answer| {
@@ -258,4 +262,5 @@ fn code_and_runs_are_searched() {
         .map(|other| (other["in"].as_str().unwrap(), other["coverage"]["words"].as_u64().unwrap()))
         .collect();
     assert_eq!(others, [("code", 2), ("runs", 1)]);
+    assert!(text(&status, "/others/0/index/faults/0").contains("left out until the next start"), "{status:#}");
 }

@@ -232,6 +232,7 @@ impl Context {
             files: root.clone().map(|root| Arc::new(Trees::alone(root))),
             reads: Reads::Notes,
             documents: Some(Arc::clone(&documents)),
+            faults: Vec::new(),
             private: self.settings.private.clone(),
             folder: self.folder.join("index").join(&name),
             watch: self.settings.watch,
@@ -260,14 +261,24 @@ impl Context {
         if paths.is_empty() {
             return Ok(None);
         }
-        let roots: Result<Vec<Arc<Root>>, Error> =
-            paths.iter().map(|path| Root::open(path).map(Arc::new).map_err(|error| wrong(&error))).collect();
+        let (mut roots, mut faults) = (Vec::new(), Vec::new());
+        for path in paths {
+            match Root::open(path) {
+                Ok(root) => roots.push(Arc::new(root)),
+                // jobs do not wait for a tree that was moved
+                Err(error) => faults.push(format!("{error}; it is left out until the next start")),
+            }
+        }
+        for fault in &faults {
+            tracing::warn!(fault, "a working tree is not searched");
+        }
         let finder = Arc::clone(&self.finder);
         let find = move |language: Language, text: &str| finder.find(language, text);
         let source = Source {
-            files: Some(Arc::new(Trees::named(roots?))),
+            files: Some(Arc::new(Trees::named(roots))),
             reads: Reads::Code(Arc::new(find)),
             documents: None,
+            faults,
             private: private.clone(),
             folder: self.folder.join("index").join(CODE),
             ..notes.clone()
@@ -307,6 +318,7 @@ impl Context {
             content,
             owner: self.owner.clone(),
             store: Arc::clone(&meaning.store.store),
+            store_reach: meaning.store.reach,
             upkeep: Box::new(move || upkeep()),
             embedders: meaning.embedders.clone(),
             fall_back: FALL_BACK,

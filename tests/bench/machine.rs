@@ -176,8 +176,17 @@ impl Machine {
 
     /// Resident memory of the daemon, in megabytes of a million bytes.
     pub fn memory_mb(&self) -> Outcome<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it was since its start.
+    pub fn peak_memory_mb(&self) -> Outcome<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Outcome<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such memory")?;
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024.0 / 1e6)
     }

@@ -29,6 +29,7 @@ mod reconnect;
 mod row;
 mod scale;
 mod storage;
+mod vault;
 #[path = "../support/wait.rs"]
 mod wait;
 
@@ -114,6 +115,7 @@ async fn measure(options: &Options) -> Outcome<()> {
         let result = match area {
             Area::Jobs => jobs::measure(&options.bin, &mut add).await,
             Area::Ledger => ledger::measure(&options.bin, &mut add).await,
+            Area::Vault => vault::measure(&options.bin, &mut add).await,
             Area::Api => api::measure(&options.bin, &mut add).await,
             Area::Scale => scale::measure(&options.bin, &mut add).await,
             Area::Failure => failure::measure(&options.bin, &options.soak, &mut add).await,
@@ -122,7 +124,7 @@ async fn measure(options: &Options) -> Outcome<()> {
                 None => Ok(()),
             },
             // their parts are not here yet
-            Area::Vault | Area::Llm => Ok(()),
+            Area::Llm => Ok(()),
         };
         if let Err(error) = result {
             failed.push(format!("{area}: {error}"));

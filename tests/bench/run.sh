@@ -28,7 +28,9 @@ while [ $# -gt 0 ]; do
     shift || true
 done
 target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-cargo build --quiet --release --locked -p rhizome --bin rhizome --example bench
+cargo build --quiet --release --locked -p rhizome -p rhizome-vault --bin rhizome --example bench --example corpus
+RHIZOME_MINILM_DIR=$(deploy/minilm.sh)
+export RHIZOME_MINILM_DIR
 # by itself: what ships has no simulation in it
 cargo build --quiet --release --locked -p rhizome-scheduler --example soak
 exec timeout --kill-after=10 "$BENCH_SECONDS_MAX" "$target/release/examples/bench" "${arguments[@]}"

@@ -65,6 +65,7 @@ fn source(vault: &Path, index: &Path) -> Result<Source, Failure> {
     Ok(Source {
         files: Some(Arc::new(Trees::alone(Arc::new(Root::open(vault)?)))),
         reads: Reads::Notes,
+        faults: Vec::new(),
         documents: Some(Arc::new(Documents::open(&index.join("documents.redb"), PUSHED)?)),
         private: Vec::new(),
         folder: index.join("index"),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::embed::Embedder;
+use crate::embed::{Embedder, Reach};
 use crate::search::Meaning;
 use crate::vectors::{Collection, VectorStore};
 
@@ -30,6 +30,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 pub struct Ready {
     /// Where the vectors are.
     pub store: Arc<dyn VectorStore>,
+    /// Whether that is on this machine.
+    pub store_reach: Reach,
     /// Which of them.
     pub collection: Collection,
     /// What made them.
@@ -39,7 +41,8 @@ pub struct Ready {
 impl Ready {
     /// As a search takes it.
     pub fn meaning(&self) -> Meaning<'_> {
-        Meaning { store: &*self.store, collection: &self.collection, embedder: &*self.embedder }
+        let Self { store, store_reach, collection, embedder } = self;
+        Meaning { store: &**store, store_reach: *store_reach, collection, embedder: &**embedder }
     }
 }
 

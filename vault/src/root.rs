@@ -5,11 +5,11 @@ pub mod write;
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat as FileStat, fstat, openat, openat2, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat as FileStat, fstat, openat, openat2, stat, statat,
 };
 use rustix::io::Errno;
 
@@ -47,6 +47,12 @@ pub enum FileError {
     /// It leads out of the vault.
     #[error("it is a link that leads out of the vault")]
     Outside,
+    /// It leads to what a rule leaves out.
+    #[error("it is a link to {0}, which is left out")]
+    LeftOut(VaultPath),
+    /// The folder was removed or another has its place.
+    #[error("the folder {0} was moved or removed since the start; start rhizome again where it is back")]
+    Replaced(PathBuf),
     /// It is no regular file, or one behind a link to a folder.
     #[error("it is no file")]
     NotAFile,
@@ -162,14 +168,34 @@ impl Root {
     }
 
     /// What is there, without following a link at its end; none where there is nothing.
-    pub fn kind(&self, path: &VaultPath) -> Option<ChildKind> {
-        let stat = statat(&self.descriptor, path.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some(match FileType::from_raw_mode(stat.st_mode) {
+    ///
+    /// # Errors
+    /// When the system does not say, which does not mean that nothing is there.
+    pub fn kind(&self, path: &VaultPath) -> Result<Option<ChildKind>, FileError> {
+        let stat = match statat(&self.descriptor, path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(FileError::Io(errno.into())),
+        };
+        Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => ChildKind::File,
             FileType::Directory => ChildKind::Folder,
             FileType::Symlink => ChildKind::Link,
             _ => ChildKind::Other,
-        })
+        }))
+    }
+
+    /// The file that a link leads to at last, by its path beneath the root; none where there is none.
+    pub fn leads_to(&self, path: &VaultPath) -> Option<VaultPath> {
+        let file = self.beneath(path.as_str(), OFlags::PATH).ok()?;
+        let whole = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        VaultPath::new(whole.strip_prefix(&self.folder).ok()?.to_str()?).ok()
+    }
+
+    /// Whether the folder is still the one that was opened.
+    fn is_there(&self) -> bool {
+        let (Ok(opened), Ok(there)) = (fstat(&self.descriptor), stat(&self.folder)) else { return false };
+        (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino)
     }
 
     fn is_behind_link(&self, path: &VaultPath) -> bool {
@@ -213,6 +239,10 @@ impl Root {
     /// # Errors
     /// When it cannot be read or is a link.
     pub fn children(&self, folder: &str) -> Result<Vec<Child>, FileError> {
+        // of one that was removed everything seems to be gone
+        if folder.is_empty() && !self.is_there() {
+            return Err(FileError::Replaced(self.folder.clone()));
+        }
         let name = if folder.is_empty() { "." } else { folder };
         let descriptor = match self.beneath(name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Ok(descriptor) => descriptor,

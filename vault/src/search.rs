@@ -79,6 +79,8 @@ pub struct Request<'a> {
 pub struct Meaning<'a> {
     /// Where the vectors are.
     pub store: &'a dyn VectorStore,
+    /// Whether that is on this machine.
+    pub store_reach: Reach,
     /// Which of them.
     pub collection: &'a Collection,
     /// What made them.
@@ -240,9 +242,12 @@ fn by_meaning(
     depth: usize,
     privacy: Privacy,
 ) -> Result<Ranks, String> {
-    let Meaning { store, collection, embedder } = meaning?;
+    let Meaning { store, store_reach, collection, embedder } = meaning?;
     if privacy == Privacy::Private && embedder.reach() == Reach::Remote {
         return Err(format!("the query is private, and {} is on another machine", embedder.id()));
+    }
+    if privacy == Privacy::Private && store_reach == Reach::Remote {
+        return Err(format!("the query is private, and {} is on another machine", store.name()));
     }
     let texts = wanted.iter().map(|(Wanted::Words(text) | Wanted::Phrase(text))| text.as_str());
     let text = texts.collect::<Vec<_>>().join(" ");

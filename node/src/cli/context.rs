@@ -221,6 +221,7 @@ fn shown_status(status: &VaultStatus) -> String {
             other.content.as_str(),
             self::share(words, documents)
         ));
+        text.extend(other.index.faults.iter().map(|fault| format!("           {}\n", plain(fault))));
         text.extend(other.index.failure.iter().map(|why| format!("FAILED     {why}\n")));
     }
     text.extend(index.failure.iter().map(|why| format!("FAILED     {why}\n")));

@@ -174,6 +174,8 @@ pub const KEYS: &[Key] = &[
 
 /// Keys whose values may be secrets or have one in them: they are shown without it.
 pub const SECRET: [&str; 2] = ["vectors.url", "openai.key"];
+/// Where a key may be put by mistake.
+pub const KEY_FILE: &str = "openai.key_file";
 /// What is shown instead.
 pub const HIDDEN: &str = "(not shown)";
 

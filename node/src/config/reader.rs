@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use figment::value::Value;
 
-use super::keys::{HIDDEN, SECRET};
+use super::keys::{HIDDEN, KEY_FILE, SECRET};
 use super::layers::Layers;
 use super::{Problem, units};
 
@@ -42,7 +42,8 @@ impl<'a> Reader<'a> {
             Ok(value) => Some(value),
             Err(Bad { why, next }) => {
                 // an address that is none may have a password before its `@`
-                let is_secret = SECRET.contains(&key) || value.as_str().is_some_and(|text| text.contains('@'));
+                let is_secret =
+                    SECRET.contains(&key) || key == KEY_FILE || value.as_str().is_some_and(|text| text.contains('@'));
                 let value = if is_secret { HIDDEN.into() } else { serde_json::to_string(value).unwrap_or_default() };
                 self.problems.push(Problem::Bad { key: key.to_owned(), value, origin: origin.clone(), why, next });
                 None

@@ -250,6 +250,7 @@ fn secrets_are_not_shown() {
         ("RHIZOME_VAULT__EMBEDDER", "ollama:", "'ollama:' is no embedder"),
         ("OLLAMA_BASE_URL", "http://ann:hunter2@host", "has no user, password"),
         ("RHIZOME_CODE__PATHS", "src", "not an absolute path"),
+        ("OPENAI_API_KEY_FILE", secret, "not an absolute path"),
     ] {
         let error = Case::new("").env(&[(name, value)]).error();
         assert!(error.contains(why), "{error}");

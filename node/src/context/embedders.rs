@@ -45,8 +45,17 @@ pub fn embedders(settings: &Settings, models: &Path, runtime: &Handle) -> Result
                     continue;
                 };
                 let threads = thread::available_parallelism().map_or(1, NonZero::get);
-                let idle = Idle::new(&folder, threads).map_err(|error| Error::new(Code::Config, error.to_string()))?;
-                let idle = Arc::new(idle);
+                let idle = match Idle::new(&folder, threads) {
+                    Ok(idle) => Arc::new(idle),
+                    Err(error) if settings.embedders_given || settings.model.is_some() => {
+                        return Err(Error::new(Code::Config, error.to_string()));
+                    }
+                    // nobody has asked for it
+                    Err(error) => {
+                        tracing::warn!(%error, "search is by words only");
+                        continue;
+                    }
+                };
                 embedders.model = Some(Arc::clone(&idle));
                 embedders.open.push(Arc::new(move || Ok(Arc::clone(&idle) as Arc<dyn Embedder>)));
             }
@@ -102,5 +111,7 @@ fn folder(settings: &Settings, models: &Path) -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(models).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     folders.sort();
-    folders.into_iter().find(|folder| folder.join("config.json").is_file())
+    // one that is being copied, or whose copying broke off, begins with a dot
+    let is_whole = |folder: &PathBuf| folder.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
+    folders.into_iter().filter(is_whole).find(|folder| folder.join("config.json").is_file())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::runtime::Handle;
+use vault::embed::Reach;
 use vault::vectors::breaker::Breaker;
 use vault::vectors::local::LocalStore;
 use vault::vectors::{VectorStore, remote};
@@ -17,6 +18,8 @@ use crate::ops::error::{Code, Error};
 pub struct Store {
     /// The store.
     pub store: Arc<dyn VectorStore>,
+    /// Whether it is on this machine.
+    pub reach: Reach,
     /// What it wants done after vectors came to it.
     pub upkeep: Arc<dyn Fn() + Send + Sync>,
 }
@@ -31,7 +34,7 @@ pub fn open(settings: &Settings, folder: &Path, runtime: &Handle) -> Result<Stor
         let store = remote::open(url, runtime.clone()).map_err(|error| Error::new(Code::Config, error.to_string()))?;
         let started = Instant::now();
         let breaker = Breaker::new(store.into(), Box::new(move || started.elapsed()));
-        return Ok(Store { store: Arc::new(breaker), upkeep: Arc::new(|| ()) });
+        return Ok(Store { store: Arc::new(breaker), reach: url.reach(), upkeep: Arc::new(|| ()) });
     }
     let (store, aside) = LocalStore::open(&folder.join("vectors")).map_err(|error| super::failed(&error))?;
     if let Some(aside) = aside {
@@ -44,5 +47,5 @@ pub fn open(settings: &Settings, folder: &Path, runtime: &Handle) -> Result<Stor
             tracing::warn!(%error, "vectors are not sealed, and found more slowly");
         }
     };
-    Ok(Store { store, upkeep: Arc::new(upkeep) })
+    Ok(Store { store, reach: Reach::Local, upkeep: Arc::new(upkeep) })
 }

@@ -45,8 +45,7 @@ impl Finder {
     /// # Errors
     /// When the process ends over it or takes too long, in words for people; the next text gets another process.
     pub fn find(&self, language: Language, text: &str) -> Result<Vec<Symbol>, String> {
-        let Some(number) = code::PARSED.iter().position(|parsed| *parsed == language) else { return Ok(Vec::new()) };
-        if text.len() > code::BYTES_MAX {
+        if !code::PARSED.contains(&language) || text.len() > code::BYTES_MAX {
             return Ok(Vec::new());
         }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +54,7 @@ impl Finder {
             None => Running::start(&self.program).map_err(|error| format!("the parser does not start: {error}"))?,
         };
         // one that failed is not used again
-        let symbols = process.ask(number, text).map_err(|error| format!("the parser ended over it: {error}"))?;
+        let symbols = process.ask(language, text).map_err(|error| format!("the parser ended over it: {error}"))?;
         process.used = Instant::now();
         *running = Some(process);
         Ok(symbols)
@@ -86,10 +85,13 @@ impl Running {
         Ok(Self { child, stream, used: Instant::now() })
     }
 
-    fn ask(&mut self, language: usize, text: &str) -> io::Result<Vec<Symbol>> {
-        let mut question = vec![u8::try_from(language).unwrap_or(u8::MAX)];
-        question.extend(length(text.as_bytes()));
-        question.extend(text.as_bytes());
+    /// By the language's name: the program may be another one since it was replaced.
+    fn ask(&mut self, language: Language, text: &str) -> io::Result<Vec<Symbol>> {
+        let mut question = Vec::with_capacity(text.len() + 64);
+        for part in [language.name(), text] {
+            question.extend(length(part.as_bytes()));
+            question.extend(part.as_bytes());
+        }
         self.stream.write_all(&question)?;
         let answer = read_frame(&mut self.stream, ANSWER_BYTES_MAX)?;
         Ok(serde_json::from_slice(&answer)?)
@@ -127,14 +129,15 @@ fn read_frame(input: &mut impl Read, most: u32) -> io::Result<Vec<u8>> {
 pub fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
     let limit = Rlimit { current: Some(ADDRESS_BYTES_MAX), maximum: Some(ADDRESS_BYTES_MAX) };
     setrlimit(Resource::As, limit)?;
+    let most = u32::try_from(code::BYTES_MAX).unwrap_or(u32::MAX);
     loop {
-        let mut language = [0];
-        if input.read(&mut language)? == 0 {
-            return Ok(());
-        }
+        let name = match read_frame(input, most) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            name => name?,
+        };
         let unknown = || io::Error::new(io::ErrorKind::InvalidData, "no such language");
-        let language = *code::PARSED.get(usize::from(language[0])).ok_or_else(unknown)?;
-        let most = u32::try_from(code::BYTES_MAX).unwrap_or(u32::MAX);
+        let is_it = |language: &&Language| language.name().as_bytes() == name;
+        let language = *code::PARSED.iter().find(is_it).ok_or_else(unknown)?;
         let text = String::from_utf8(read_frame(input, most)?).map_err(|_| unknown())?;
         let answer = serde_json::to_vec(&code::symbols(language, &text))?;
         output.write_all(&length(&answer))?;

@@ -125,7 +125,7 @@ impl Node {
         caller.require(Scope::ContextRead)?;
         self.with_vault(move |opened| {
             let (root, path) = (opened.root()?, path(&query.path)?);
-            let read = root.read(&path).map_err(|error| storage(&error))?;
+            let read = root.read(&path).map_err(|error| refused::file(&error, &error))?;
             let Some((_, bytes)) = read else {
                 return Err(Error::new(Code::NotFound, format!("there is no note {path}")));
             };

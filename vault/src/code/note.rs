@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(shown[2], ("impl Oracle > method ask".to_owned(), "fn ask(&self) {"));
         assert_eq!((shown.len(), note.property("language").unwrap().value.texts()), (3, vec!["rust"]));
         let together: usize = passages.iter().map(|passage| passage.span.len()).sum();
-        assert!(together + 8 > text.len(), "{together} of {}", text.len());
+        assert!(together + 16 > text.len(), "{together} of {}", text.len());
     }
 
     /// What has no symbols, or whose symbols cannot be found, is text.

@@ -1,3 +1,5 @@
+//! Symbols of each language, by samples, and of what is no code.
+
 use super::{BYTES_MAX, LEVEL_MAX, Language, NAME_MAX, PARSED, SYMBOLS_MAX, Symbol, symbols};
 
 mod any;

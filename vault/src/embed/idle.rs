@@ -67,6 +67,12 @@ impl Embedder for Idle {
             ModelError::File { .. } => EmbedError::Away { embedder: self.id.to_string(), why: error.to_string() },
             ModelError::Wrong { .. } => EmbedError::Refused { embedder: self.id.to_string(), why: error.to_string() },
         };
-        self.model().map_err(failed)?.embed(texts)
+        let model = self.model().map_err(failed)?;
+        if *model.id() != self.id {
+            // its vectors would be taken for those of the one before
+            let why = format!("its folder has {} now; start rhizome again to use that", model.id());
+            return Err(EmbedError::Refused { embedder: self.id.to_string(), why });
+        }
+        model.embed(texts)
     }
 }

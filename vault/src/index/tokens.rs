@@ -14,7 +14,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quic
 pub const WORD_BYTES_MAX: usize = 128;
 
 /// A run of characters.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Piece {
     /// A word, and its parts where it has several.
     Word {

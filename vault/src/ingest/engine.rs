@@ -3,6 +3,7 @@
 //! What an event says is not believed: it only tells where to look. So a rename, an editor's way of saving, a checkout and
 //! a lost event all come to the same.
 
+mod examine;
 mod scan;
 
 use std::collections::BTreeSet;
@@ -17,10 +18,11 @@ use super::target::Target;
 use super::watch::WatchMode;
 use crate::code::{self, FindSymbols};
 use crate::documents::{Documents, DocumentsError};
-use crate::index::catalog::path_of;
+use crate::index::catalog::{Entry, path_of};
 use crate::index::generations::Generations;
 use crate::index::record::{Privacy, Stat};
 use crate::index::words::IndexError;
+use crate::note::Warning;
 use crate::path::VaultPath;
 use crate::root::trees::Trees;
 use crate::root::{ChildKind, FILE_BYTES_MAX, FileError};
@@ -62,6 +64,8 @@ pub struct Source {
     pub reads: Reads,
     /// Pushed documents; none where there are only files.
     pub documents: Option<Arc<Documents>>,
+    /// What is wrong with what is configured, to be shown with the faults of the rules.
+    pub faults: Vec<String>,
     /// Where in the files all is private, in the language of `.gitignore`.
     pub private: Vec<String>,
     /// Where the index is; outside the vault.
@@ -175,73 +179,8 @@ impl Ingest {
         self.scan()
     }
 
-    /// Looks at places in the vault where something may have changed.
-    ///
-    /// # Errors
-    /// When the index cannot be written.
-    pub fn examine(&mut self, places: &BTreeSet<VaultPath>) -> Result<(), IngestError> {
-        let Some(root) = self.source.files.clone() else { return Ok(()) };
-        if places.iter().any(|place| self.rules.as_ref().is_some_and(|rules| rules.is_rule(place))) {
-            return self.scan();
-        }
-        for place in places.iter().chain(&self.links.clone()) {
-            self.go_on()?;
-            self.examine_one(&root, place)?;
-        }
-        self.commit()
-    }
-
-    fn examine_one(&mut self, root: &Trees, place: &VaultPath) -> Result<(), IngestError> {
-        let Some(rules) = &self.rules else { return Ok(()) };
-        match rules.skips(place) {
-            Some(Why::Hidden | Why::Excluded) => return Ok(()),
-            Some(Why::Conflict) if root.kind(place).is_some() => {
-                self.skip(place.as_str(), CONFLICT);
-                return Ok(());
-            }
-            _ => {}
-        }
-        match root.stat(place) {
-            Ok(None) => {
-                let below = format!("{place}/");
-                let mut gone = self.indexed_below(&below, &BTreeSet::new());
-                gone.push(place.as_str().to_owned());
-                self.forget(gone);
-                let is_there = |path: &VaultPath| path != place && !path.as_str().starts_with(&below);
-                let left = self.attachments.iter().filter(|path| is_there(path)).cloned().collect();
-                self.keep_attachments(left, |_| true);
-                self.shared.tell().skipped.remove(place.as_str());
-                Ok(())
-            }
-            Ok(Some(stat)) => {
-                if self.links.len() < LINKS_MAX && root.kind(place) == Some(ChildKind::Link) {
-                    self.links.insert(place.clone());
-                }
-                self.file(root, place, stat)
-            }
-            Err(FileError::NotAFile) if root.kind(place) == Some(ChildKind::Folder) => {
-                // a note may have been there before
-                if self.target.has(place.as_str()) {
-                    self.forget(vec![place.as_str().to_owned()]);
-                }
-                self.shared.tell().skipped.remove(place.as_str());
-                let (mut seen, mut attachments) = (BTreeSet::new(), BTreeSet::new());
-                self.look_into(root, place.as_str(), &mut seen, &mut attachments)?;
-                let below = format!("{place}/");
-                let gone = self.indexed_below(&below, &seen);
-                self.forget(gone);
-                self.keep_attachments(attachments, |path| path.as_str().starts_with(&below));
-                Ok(())
-            }
-            Err(error) => {
-                self.refuse(place, &error);
-                Ok(())
-            }
-        }
-    }
-
     /// Takes in a file where it is another than the one that is indexed.
-    fn file(&mut self, root: &Trees, path: &VaultPath, stat: Stat) -> Result<(), IngestError> {
+    fn file(&mut self, root: &Trees, path: &VaultPath, kind: ChildKind, stat: Stat) -> Result<(), IngestError> {
         let Some(rules) = &self.rules else { return Ok(()) };
         if rules.skips(path) == Some(Why::Attachment) {
             if self.attachments.insert(path.clone()) {
@@ -249,9 +188,22 @@ impl Ingest {
             }
             return Ok(());
         }
-        let by_rule = rules.privacy(path);
-        let known = self.target.serving.catalog().named(path.as_str()).map(|entry| (entry.stat, entry.by_rule));
-        if known == Some((Some(stat), by_rule)) {
+        let mut by_rule = rules.privacy(path);
+        if kind == ChildKind::Link {
+            // what a rule hides or keeps private is so by whatever name
+            let Some(leads_to) = root.leads_to(path) else { return Ok(()) };
+            if matches!(rules.skips(&leads_to), Some(Why::Hidden | Why::Excluded)) {
+                self.refuse(path, &FileError::LeftOut(leads_to));
+                return Ok(());
+            }
+            by_rule = by_rule.max(rules.privacy(&leads_to));
+        }
+        let is_known = |entry: &Entry| {
+            // a parser that failed may not fail again
+            let is_whole = !entry.warnings.iter().any(|warning| matches!(warning, Warning::Symbols { .. }));
+            entry.stat == Some(stat) && entry.by_rule == by_rule && is_whole
+        };
+        if self.target.serving.catalog().named(path.as_str()).is_some_and(is_known) {
             self.shared.tell().skipped.remove(path.as_str());
             return Ok(());
         }
@@ -278,7 +230,7 @@ impl Ingest {
 
     /// Says why a file is not read. What was indexed of it is found on where it may be there still, and only cannot be read.
     fn refuse(&mut self, path: &VaultPath, error: &FileError) {
-        let is_another = matches!(error, FileError::Outside | FileError::NotAFile | FileError::Large { .. });
+        let is_another = !matches!(error, FileError::Io(_) | FileError::Unsteady | FileError::Replaced(_));
         if is_another && self.target.has(path.as_str()) {
             self.forget(vec![path.as_str().to_owned()]);
         }

@@ -79,16 +79,40 @@ impl Rules {
     /// Who may see what lies there, whatever it says of itself.
     pub fn privacy(&self, path: &VaultPath) -> Privacy {
         let (Self::Notes(NoteRules { private, .. }) | Self::Code(CodeRules { private, .. })) = self;
-        let is_private = private.matched_path_or_any_parents(path.as_str(), false).is_ignore();
-        if is_private { Privacy::Private } else { Privacy::Open }
+        private.of(path)
     }
 
     /// Whether a file has these rules.
     pub fn is_rule(&self, path: &VaultPath) -> bool {
         match self {
             Self::Notes(_) => notes::FILES.contains(&path.as_str()),
-            Self::Code(_) => code::FILES.contains(&path.name()),
+            Self::Code(rules) => rules.is_rule(path),
         }
+    }
+}
+
+/// Where all is private.
+#[derive(Debug)]
+struct PrivateRules {
+    lines: Gitignore,
+    /// Whether a line cannot be read: what it was to keep private is not known, so everything is.
+    is_faulty: bool,
+}
+
+impl PrivateRules {
+    fn read(lines: &[String], faults: &mut Vec<String>) -> Self {
+        let before = faults.len();
+        let lines = matcher("the private folders", lines.iter().map(String::as_str), faults);
+        let is_faulty = faults.len() > before;
+        if is_faulty {
+            faults.push("everything is private until that line is right".to_owned());
+        }
+        Self { lines, is_faulty }
+    }
+
+    fn of(&self, path: &VaultPath) -> Privacy {
+        let is_private = self.is_faulty || self.lines.matched_path_or_any_parents(path.as_str(), false).is_ignore();
+        if is_private { Privacy::Private } else { Privacy::Open }
     }
 }
 
@@ -107,7 +131,8 @@ fn text(trees: &Trees, path: &VaultPath, faults: &mut Vec<String>) -> String {
 
 fn matcher<'a>(name: &str, lines: impl Iterator<Item = &'a str>, faults: &mut Vec<String>) -> Gitignore {
     let mut builder = GitignoreBuilder::new("");
-    for line in lines {
+    // as git reads them
+    for line in lines.map(|line| line.trim_start_matches('\u{feff}')) {
         if let Err(error) = builder.add_line(None, line) {
             faults.push(format!("a line of {name} is left out: {error}"));
         }

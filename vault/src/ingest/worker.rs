@@ -154,7 +154,9 @@ impl Work {
 impl Thread {
     fn run(&mut self, received: &Receiver<Message>, watches: &SyncSender<Message>) {
         let watch = self.watch(watches);
-        let mut scan_every = if watch.is_some() { WATCHED_SCAN } else { UNWATCHED_SCAN };
+        // who pushes documents tells of them
+        let is_told = watch.is_some() || self.source.files.is_none();
+        let mut scan_every = if is_told { WATCHED_SCAN } else { UNWATCHED_SCAN };
         let mut next_scan = Instant::now();
         let mut again: Option<(Instant, BTreeSet<VaultPath>)> = None;
         loop {
@@ -262,11 +264,12 @@ impl Thread {
     fn note(&self, paths: Vec<PathBuf>, work: &mut Work) {
         let Some(trees) = &self.source.files else { return };
         for path in paths {
-            let Some(place) = trees.place(&path) else { continue };
-            if path.is_dir() {
-                work.again.insert(place.clone());
+            for place in trees.places(&path) {
+                if path.is_dir() {
+                    work.again.insert(place.clone());
+                }
+                work.places.insert(place);
             }
-            work.places.insert(place);
         }
     }
 

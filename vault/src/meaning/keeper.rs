@@ -36,6 +36,8 @@ pub struct Setup {
     pub owner: String,
     /// Where vectors are kept.
     pub store: Arc<dyn VectorStore>,
+    /// Whether that is on this machine.
+    pub store_reach: Reach,
     /// What the store wants done from time to time, after vectors came to it.
     pub upkeep: Box<dyn Fn() + Send>,
     /// What makes them: the first, or the next while it is away.
@@ -213,6 +215,7 @@ impl Keeper {
         shown.status.collection = current.as_ref().map(ToString::to_string);
         shown.ready = current.zip(embedder).map(|(collection, embedder)| Ready {
             store: Arc::clone(&self.setup.store),
+            store_reach: self.setup.store_reach,
             collection,
             embedder,
         });
@@ -269,6 +272,11 @@ impl Keeper {
         self.embed(collection, embedder, batch)
     }
 
+    /// Where passages and what is made of them go.
+    fn reach(&self, embedder: &dyn Embedder) -> Reach {
+        if self.setup.store_reach == Reach::Remote { Reach::Remote } else { embedder.reach() }
+    }
+
     /// The documents whose vectors are missing or not those of their passages, and those that are no more.
     fn compare(&self, embedder: &dyn Embedder) -> (Vec<Todo>, Vec<String>) {
         let serving = self.setup.shared.serving();
@@ -277,7 +285,7 @@ impl Keeper {
         let (mut todo, mut private, mut of) = (Vec::new(), 0, 0);
         let mut kept = BTreeSet::new();
         for (_, entry) in catalog.entries() {
-            if entry.privacy == Privacy::Private && embedder.reach() == Reach::Remote {
+            if entry.privacy == Privacy::Private && self.reach(embedder) == Reach::Remote {
                 private += 1;
                 continue;
             }
@@ -315,6 +323,10 @@ impl Keeper {
         let mut documents = Vec::new();
         for document in batch {
             let Some((record, text)) = serving.words.document(&document.name)? else { continue };
+            // it may have become private since, with the same passages
+            if record.privacy == Privacy::Private && self.reach(embedder) == Reach::Remote {
+                continue;
+            }
             let found: BTreeSet<String> = record.passages.iter().map(|passage| passage.digest.clone()).collect();
             // it has changed again, and comes with the next pass
             if found != document.digests {
@@ -363,7 +375,8 @@ impl Keeper {
         let before = self.stamps.current(self.setup.content.as_str())?;
         if before.as_ref() != Some(collection) {
             self.stamps.make_current(collection)?;
-            let ready = Ready { store: Arc::clone(&self.setup.store), collection: collection.clone(), embedder };
+            let (store, store_reach) = (Arc::clone(&self.setup.store), self.setup.store_reach);
+            let ready = Ready { store, store_reach, collection: collection.clone(), embedder };
             let mut shown = self.shown();
             shown.status.collection = Some(collection.to_string());
             shown.ready = Some(ready);

@@ -37,11 +37,29 @@ impl Trees {
         self.0.iter().map(|(_, root)| root.folder())
     }
 
-    /// The name of a file of the system; none where it is in no folder, or has a name that none can have.
-    pub fn place(&self, file: &Path) -> Option<VaultPath> {
-        self.0.iter().find_map(|(name, root)| {
+    /// The names of a file of the system: several where one folder is in another, none where it is in no folder or has a name
+    /// that none can have.
+    pub fn places(&self, file: &Path) -> impl Iterator<Item = VaultPath> {
+        self.0.iter().filter_map(move |(name, root)| {
             let path = file.strip_prefix(root.folder()).ok()?.to_str()?;
             VaultPath::new(&name.as_ref().map_or_else(|| path.to_owned(), |name| format!("{name}/{path}"))).ok()
+        })
+    }
+
+    /// Their names and where they are; the name is none of one alone.
+    pub fn named_folders(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.0.iter().map(|(name, root)| (name.as_deref().unwrap_or_default(), root.folder()))
+    }
+
+    /// As [`Root::leads_to`].
+    pub fn leads_to(&self, path: &VaultPath) -> Option<VaultPath> {
+        self.0.iter().find_map(|(name, root)| match name {
+            None => root.leads_to(path),
+            Some(name) => {
+                let inner = path.as_str().strip_prefix(name.as_str())?.strip_prefix('/')?;
+                let leads_to = root.leads_to(&VaultPath::new(inner).ok()?)?;
+                VaultPath::new(&format!("{name}/{leads_to}")).ok()
+            }
         })
     }
 
@@ -75,10 +93,13 @@ impl Trees {
     }
 
     /// As [`Root::kind`].
-    pub fn kind(&self, path: &VaultPath) -> Option<ChildKind> {
+    ///
+    /// # Errors
+    /// As there.
+    pub fn kind(&self, path: &VaultPath) -> Result<Option<ChildKind>, FileError> {
         match self.at(path) {
             Some((root, path)) => root.kind(&path),
-            None => self.is_tree(path.as_str()).then_some(ChildKind::Folder),
+            None => Ok(self.is_tree(path.as_str()).then_some(ChildKind::Folder)),
         }
     }
 
@@ -135,11 +156,11 @@ mod tests {
         );
         let path = |path: &str| VaultPath::new(path).unwrap();
         assert_eq!(trees.read(&path("src-2/in/x.rs")).unwrap().unwrap().1, b"two");
-        assert_eq!(trees.place(&second.folder().join("in/x.rs")), Some(path("src-2/in/x.rs")));
-        assert_eq!(trees.place(folder.path()), None);
-        assert_eq!(trees.kind(&path("src")), Some(ChildKind::Folder));
+        assert_eq!(trees.places(&second.folder().join("in/x.rs")).collect::<Vec<_>>(), [path("src-2/in/x.rs")]);
+        assert_eq!(trees.places(folder.path()).count(), 0);
+        assert_eq!(trees.kind(&path("src")).unwrap(), Some(ChildKind::Folder));
         assert!(trees.stat(&path("src")).is_err() && trees.stat(&path("src-3/in/x.rs")).unwrap().is_none());
         let alone = Trees::alone(Arc::clone(second));
-        assert_eq!(alone.place(&second.folder().join("in/x.rs")), Some(path("in/x.rs")));
+        assert_eq!(alone.places(&second.folder().join("in/x.rs")).collect::<Vec<_>>(), [path("in/x.rs")]);
     }
 }

@@ -26,6 +26,15 @@ pub enum WriteError {
     /// There is a file already.
     #[error("there is a file {0} already")]
     Taken(VaultPath),
+    /// What was there could not be put back.
+    #[error("the file as it was is beside it, as {kept}: it could not be put back: {source}")]
+    Aside {
+        /// Its name now.
+        kept: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// It is a link.
     #[error("{0} is a link; name the file that it leads to")]
     Link(VaultPath),
@@ -132,10 +141,15 @@ impl<'a> Beside<'a> {
         let exchange = || renameat_with(self.folder, &*self.name, self.folder, name, RenameFlags::EXCHANGE);
         match exchange() {
             Ok(()) => {
-                let bytes = read(self.folder, &self.name)?;
-                if digest(&bytes) != seen {
-                    exchange()?;
-                    return Err(WriteError::Changed { bytes: Some(bytes) });
+                let before = read(self.folder, &self.name);
+                if !before.as_ref().is_ok_and(|bytes| digest(bytes) == seen) {
+                    if let Err(errno) = exchange() {
+                        // what was there before is not removed with this
+                        let kept = self.name.clone();
+                        std::mem::forget(self);
+                        return Err(WriteError::Aside { kept, source: errno.into() });
+                    }
+                    return Err(before.map_or_else(|error| error, |bytes| WriteError::Changed { bytes: Some(bytes) }));
                 }
             }
             Err(Errno::NOENT) => return Err(WriteError::Changed { bytes: None }),

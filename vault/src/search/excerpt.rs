@@ -31,7 +31,8 @@ pub(super) fn excerpt(text: &str, passage: &Span, patterns: &[&Pattern]) -> Exce
             let lead = inside.floor_char_boundary(at.saturating_sub(LEAD_BYTES));
             // from the beginning of its line, or of a word
             let line = inside[..at].rfind('\n').map_or(0, |end| end + 1);
-            let word = inside[lead..at].find(char::is_whitespace).map_or(lead, |space| lead + space + 1);
+            let space = inside[lead..at].char_indices().find(|(_, letter)| letter.is_whitespace());
+            let word = space.map_or(lead, |(space, letter)| lead + space + letter.len_utf8());
             if line >= lead || lead == 0 { line } else { word }
         }
         None => body(inside),

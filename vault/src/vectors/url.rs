@@ -1,9 +1,12 @@
 //! What a remote store is named by: its URL, with what may not be shown.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
+
+use crate::embed::Reach;
 
 /// Where Milvus listens unless told otherwise.
 const MILVUS_PORT: u16 = 19_530;
@@ -92,6 +95,25 @@ impl FromStr for StoreUrl {
     }
 }
 
+impl StoreUrl {
+    /// Where what is sent there goes: only the loopback is surely this machine.
+    pub fn reach(&self) -> Reach {
+        let address = match self {
+            Self::Weaviate { base } => base.split_once("://").map_or("", |(_, address)| address),
+            Self::Milvus { address, .. } => address,
+            Self::Postgres { shown, .. } => {
+                let place = shown.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
+                place.rsplit_once('@').map_or(place, |(_, address)| address)
+            }
+        };
+        let bracketed = address.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(host, _)| host);
+        let host = bracketed.unwrap_or_else(|| address.rsplit_once(':').map_or(address, |(host, _)| host));
+        let is_loopback =
+            host.parse::<IpAddr>().map_or(host == "localhost", |number| number.to_canonical().is_loopback());
+        if is_loopback { Reach::Local } else { Reach::Remote }
+    }
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -154,6 +176,27 @@ mod tests {
     use super::*;
 
     /// Each kind is read, and shown without its password.
+    #[test]
+    fn only_the_loopback_is_here() {
+        let reach = |url: &str| url.parse::<StoreUrl>().unwrap().reach();
+        for here in [
+            "postgres://a:b@127.0.0.1:5/x",
+            "weaviate+http://localhost:80",
+            "milvus://u:p@[::1]:19530/db",
+            "postgres://localhost",
+        ] {
+            assert_eq!(reach(here), Reach::Local, "{here}");
+        }
+        for away in [
+            "postgres://localhost@db.example/x",
+            "weaviate+https://10.0.0.7:80",
+            "milvus://localhost.example",
+            "postgres://0.0.0.0",
+        ] {
+            assert_eq!(reach(away), Reach::Remote, "{away}");
+        }
+    }
+
     #[test]
     fn shows_no_password() {
         let cases = [

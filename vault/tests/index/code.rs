@@ -1,6 +1,7 @@
 //! Working trees: what git ignores is left out, and what people wrote is found by words and symbols soon after it is saved.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use vault::code::{self, Language};
@@ -63,6 +64,16 @@ fn working_trees_are_searched() {
     vault.write("app/src/local/y.rs", "fn zebra() {}\n");
     vault.write("app/src/.gitignore", "late.py\n");
     vault.until_found("zebra", &["app/src/local/y.rs"]);
+    // the system tells of the folder alone
+    fs::rename(vault.root().join("app/src"), vault.root().join("app/lib")).unwrap();
+    vault.until_found("zebra", &["app/lib/local/y.rs"]);
+    let outside = vault.index().parent().unwrap().join("arrives");
+    fs::create_dir_all(outside.join("in")).unwrap();
+    fs::write(outside.join("in/z.rs"), "fn zebra() {}\n").unwrap();
+    fs::rename(&outside, vault.root().join("app/arrived")).unwrap();
+    vault.until_found("zebra", &["app/arrived/in/z.rs", "app/lib/local/y.rs"]);
+    fs::remove_dir_all(vault.root().join("app/lib")).unwrap();
+    vault.until_found("zebra", &["app/arrived/in/z.rs"]);
     fs::remove_dir_all(vault.root().join("other")).unwrap();
     vault.until_found("[language:go]", &[]);
 }
@@ -77,4 +88,21 @@ fn a_file_that_nobody_wrote_is_left_out() {
     vault.until_found("zebra", &["app/a.json"]);
     let skipped = vault.status().skipped;
     assert!(skipped["app/data.json"].contains("1048576 are the most"), "{skipped:?}");
+}
+
+/// What git ignores by a file above the tree is ignored, and what is hidden or ignored is so behind a link too.
+#[test]
+fn rules_hold_from_above_and_through_links() {
+    let mut vault = Vault::new();
+    vault.write("mono/.git/HEAD", "ref");
+    vault.write("mono/.gitignore", "\u{feff}dist/\n/api/secret.rs\n");
+    vault.write("mono/api/dist/a.js", "zebra()");
+    vault.write("mono/api/secret.rs", "zebra()");
+    vault.write("mono/api/.env", "zebra");
+    vault.write("mono/api/main.rs", "zebra()");
+    symlink(".env", vault.root().join("mono/api/settings.txt")).unwrap();
+    symlink("main.rs", vault.root().join("mono/api/also.rs")).unwrap();
+    vault.start_with(trees(&vault, &["mono/api"]));
+    vault.until_found("zebra", &["api/also.rs", "api/main.rs"]);
+    assert!(vault.status().skipped["api/settings.txt"].contains(".env, which is left out"));
 }

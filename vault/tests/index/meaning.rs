@@ -97,6 +97,7 @@ struct Meant {
     folder: TempDir,
     store: Arc<LocalStore>,
     cache: Arc<Cache>,
+    store_reach: Reach,
     kept: Option<(Meanings, Nudge)>,
 }
 
@@ -105,7 +106,14 @@ impl Meant {
         let folder = TempDir::new().unwrap();
         let (store, _) = LocalStore::open(&folder.path().join("vectors")).unwrap();
         let cache = Cache::open(&folder.path().join("cache.redb"), 1_000).unwrap();
-        Self { vault: Vault::new(), store: Arc::new(store), cache: Arc::new(cache), folder, kept: None }
+        Self {
+            vault: Vault::new(),
+            store: Arc::new(store),
+            cache: Arc::new(cache),
+            store_reach: Reach::Local,
+            folder,
+            kept: None,
+        }
     }
 
     fn stamps(&self) -> PathBuf {
@@ -121,6 +129,7 @@ impl Meant {
             content: Content::Notes,
             owner: OWNER.to_owned(),
             store: Arc::clone(&self.store) as _,
+            store_reach: self.store_reach,
             upkeep: Box::new(|| ()),
             embedders: embedders.iter().map(|embedder| embedder.open()).collect(),
             fall_back,
@@ -303,7 +312,39 @@ fn what_is_private_stays_here() {
     let answer = search::search(&meant.vault.serving(), Ok(ready.meaning()), private).unwrap();
     assert!(answer.notices[0].contains("the query is private"), "{:?}", answer.notices);
     assert_eq!(elsewhere.take_seen().len(), 0);
+    // nor does it go to a store elsewhere
+    meant.store_reach = Reach::Remote;
+    meant.start(&[&here], NEVER);
+    meant.until_kept(&["c.md"]);
+    let answer =
+        search::search(&meant.vault.serving(), Ok(meant.meanings().ready().unwrap().meaning()), private).unwrap();
+    assert!(answer.notices[0].contains("the query is private, and in process is"), "{:?}", answer.notices);
+    meant.store_reach = Reach::Local;
     meant.start(&[&here], NEVER);
     meant.until_kept(&["Diary/a.md", "b.md", "c.md", "d.md"]);
     assert!(here.take_seen().iter().any(|text| text.contains("marker")));
+}
+
+/// A note that becomes private while others are embedded is not embedded any more.
+#[test]
+fn what_becomes_private_meanwhile_stays_here() {
+    let mut meant = Meant::new();
+    let elsewhere = Letters::new("elsewhere", Reach::Remote);
+    // more than one batch, of which the last note is the last
+    for number in 0..200 {
+        meant.vault.write(&format!("n{number:03}.md"), format!("number {number}\n"));
+    }
+    meant.vault.write("z.md", "a late marker\n");
+    meant.vault.start();
+    elsewhere.hold(true);
+    meant.start(&[&elsewhere], NEVER);
+    meant.until("it has begun", |meant| meant.status().of == 201);
+    meant.vault.write("z.md", "---\nprivacy: private\n---\na late marker\n");
+    meant.until("the index knows", |meant| {
+        meant.vault.serving().catalog().named("z.md").unwrap().privacy == Privacy::Private
+    });
+    elsewhere.hold(false);
+    meant.until("all others are kept", |meant| meant.status().of == 200 && meant.documents().len() == 200);
+    let seen = elsewhere.take_seen();
+    assert!(!seen.iter().any(|text| text.contains("marker")), "it was sent");
 }

@@ -118,3 +118,15 @@ fn what_is_missing_is_said() {
     assert_eq!(answer.mode, vault::search::Mode::Keyword);
     assert_eq!(answer.notices, ["by words only: no embedder is configured"]);
 }
+
+/// A hit far into a line is shown from a space on, of whatever kind and length that is.
+#[test]
+fn any_space_begins_an_excerpt() {
+    let mut vault = Vault::new();
+    for (name, space) in [("no-break", '\u{a0}'), ("ideographic", '\u{3000}'), ("thin", '\u{2009}')] {
+        let text = format!("{}{space}{}quagga\n", "é".repeat(60), "ü".repeat(20));
+        vault.write(&format!("{name}.md"), text);
+    }
+    vault.start();
+    assert_eq!(vault.found("/quagga/").len(), 3);
+}

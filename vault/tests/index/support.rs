@@ -144,6 +144,7 @@ pub fn source(folder: &Path, private: Vec<String>, watch: WatchMode) -> Source {
     Source {
         files: Some(Arc::new(Trees::alone(Arc::new(Root::open(&folder.join("vault")).unwrap())))),
         reads: Reads::Notes,
+        faults: Vec::new(),
         documents: Some(Arc::new(Documents::open(&folder.join("documents.redb"), PUSHED).unwrap())),
         private,
         folder: folder.join("index"),

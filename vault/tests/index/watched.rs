@@ -189,3 +189,41 @@ fn nothing_wrong_loses_a_note() {
         catalog.entries().filter(|(_, entry)| !entry.warnings.is_empty()).map(|(_, entry)| &*entry.name).collect();
     assert_eq!(warned.len(), 3, "{warned:?}");
 }
+
+/// What is private is so behind a link, and everything is while it is not known what is.
+#[test]
+fn a_private_rule_holds_in_doubt() {
+    use vault::index::record::Privacy::{Open, Private};
+    let privacy = |vault: &Vault, path: &str| vault.serving().catalog().named(path).unwrap().privacy;
+    let mut vault = Vault::new();
+    vault.private = vec!["Diary/".to_owned()];
+    vault.write("Diary/day.md", "secret\n");
+    vault.write("open.md", "open\n");
+    symlink("Diary/day.md", vault.root().join("today.md")).unwrap();
+    vault.start();
+    let of = |vault: &Vault| ["Diary/day.md", "today.md", "open.md"].map(|path| privacy(vault, path));
+    assert_eq!(of(&vault), [Private, Private, Open]);
+    vault.stop();
+    vault.private = vec!["Diary/[z-a]/".to_owned()];
+    vault.start();
+    assert_eq!(of(&vault), [Private, Private, Private]);
+    assert!(vault.status().faults.iter().any(|fault| fault.contains("everything is private")), "{:?}", vault.status());
+}
+
+/// A vault that is moved away is not empty: what is known of it stays, and it is said.
+#[test]
+fn a_vault_that_goes_is_not_forgotten() {
+    let mut vault = Vault::new();
+    vault.write("deep/a.md", "quince\n");
+    vault.write("deep/picture.png", "x");
+    vault.start();
+    let aside = vault.index().parent().unwrap().join("aside");
+    fs::rename(vault.root(), &aside).unwrap();
+    vault.worker().scan().unwrap();
+    assert_eq!(vault.found("quince"), ["deep/a.md"]);
+    let skipped = vault.status().skipped;
+    assert!(skipped["the whole folder"].contains("was moved or removed"), "{skipped:?}");
+    fs::rename(&aside, vault.root()).unwrap();
+    vault.worker().scan().unwrap();
+    assert!(vault.status().skipped.is_empty());
+}

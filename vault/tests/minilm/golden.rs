@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vault::documents::{Documents, PUSHED};
 use vault::embed::cache::Cache;
 use vault::embed::idle::Idle;
-use vault::embed::{EmbedError, Embedder};
+use vault::embed::{EmbedError, Embedder, Reach};
 use vault::index::record::Privacy;
 use vault::ingest::engine::{Reads, Source};
 use vault::ingest::watch::WatchMode;
@@ -74,6 +74,7 @@ fn indexed() -> Indexed {
     let source = Source {
         files: Some(Arc::new(Trees::alone(Arc::new(Root::open(&golden().join("vault")).unwrap())))),
         reads: Reads::Notes,
+        faults: Vec::new(),
         documents: Some(Arc::new(Documents::open(&own.path().join("documents.redb"), PUSHED).unwrap())),
         private: Vec::new(),
         folder: own.path().join("index"),
@@ -90,6 +91,7 @@ fn indexed() -> Indexed {
         content: Content::Notes,
         owner: "golden".to_owned(),
         store: Arc::new(LocalStore::open(&own.path().join("vectors")).unwrap().0),
+        store_reach: Reach::Local,
         upkeep: Box::new(|| ()),
         embedders: vec![Arc::new(move || Ok::<_, EmbedError>(Arc::clone(&model)))],
         fall_back: FALL_BACK,

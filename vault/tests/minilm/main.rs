@@ -169,3 +169,18 @@ fn an_idle_model_takes_no_memory() {
     idle.release(std::time::Duration::ZERO);
     assert!(!idle.is_loaded());
 }
+
+/// A model that was changed in its place while it was not loaded is not taken for the one before.
+#[test]
+fn a_model_that_changed_is_refused() {
+    let own = tempfile::tempdir().unwrap();
+    for file in minilm::FILES.into_iter().chain(["sentence_bert_config.json"]) {
+        fs::copy(folder().join(file), own.path().join(file)).unwrap();
+    }
+    let idle = vault::embed::idle::Idle::new(own.path(), 1).unwrap();
+    idle.embed(&["bees"]).unwrap();
+    idle.release(std::time::Duration::ZERO);
+    fs::write(own.path().join("sentence_bert_config.json"), r#"{"max_seq_length": 64}"#).unwrap();
+    let refused = idle.embed(&["bees"]).unwrap_err();
+    assert!(matches!(&refused, EmbedError::Refused { why, .. } if why.contains("start rhizome again")), "{refused}");
+}

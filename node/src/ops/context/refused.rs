@@ -5,6 +5,8 @@ use vault::documents::DocumentsError;
 use vault::edit::EditError;
 use vault::edit::names::NameError;
 use vault::pack::PackError;
+use vault::root::FileError;
+use vault::root::write::WriteError;
 use vault::search::SearchError;
 
 use crate::ops::error::{Code, Error};
@@ -47,7 +49,7 @@ pub(super) fn edit(error: &EditError) -> Error {
         EditError::NotANote(_) | EditError::Patch(_) => Error::new(Code::BadRequest, error.to_string()),
         EditError::Conflict { .. } => Error::new(Code::Conflict, error.to_string())
             .hint("read it with: rhizome note show PATH, or GET /v1/notes?path=PATH"),
-        EditError::Write { .. } => storage(error),
+        EditError::Write { source, .. } => write(error, source),
     }
 }
 
@@ -59,6 +61,28 @@ pub(super) fn name(error: &NameError) -> Error {
         }
         NameError::Rename(_) => Error::new(Code::BadRequest, error.to_string()),
         NameError::Behind(_) => Error::new(Code::Busy, error.to_string()).retry_after_ms(1_000),
-        NameError::Write { .. } | NameError::Journal { .. } => storage(error),
+        NameError::Write { source, .. } => write(error, source),
+        NameError::Journal { .. } => storage(error),
+    }
+}
+
+/// A file that is not written: because of what it is, or because the system says no.
+fn write(error: &(dyn std::error::Error + 'static), source: &WriteError) -> Error {
+    let code = match source {
+        WriteError::Taken(_) | WriteError::Changed { .. } => Code::Conflict,
+        WriteError::Link(_) => Code::BadRequest,
+        WriteError::File(source) => return file(error, source),
+        WriteError::Aside { .. } => return storage(error),
+    };
+    Error::new(code, crate::runs::chain(error))
+}
+
+/// A file that is not read, likewise.
+pub(super) fn file(error: &(dyn std::error::Error + 'static), source: &FileError) -> Error {
+    match source {
+        FileError::Outside | FileError::LeftOut(_) | FileError::NotAFile | FileError::Large { .. } => {
+            Error::new(Code::BadRequest, crate::runs::chain(error))
+        }
+        FileError::Unsteady | FileError::Replaced(_) | FileError::Io(_) => storage(error),
     }
 }

@@ -1,3 +1,5 @@
+//! Any text at all: nothing panics, and all spans lie right.
+
 use proptest::prelude::*;
 
 use super::{C, CPP, GO, JAVA, JAVASCRIPT, PARSED, PYTHON, RUST, SHELL, TYPESCRIPT, check};

@@ -30,6 +30,9 @@ const LIKE_WEIGHT: f32 = 0.6;
 /// Most words of a text that are looked for, and most of those that nothing has for which others like them are: the first.
 const RANKING_WORDS_MAX: usize = 256;
 const LIKE_WORDS_MAX: usize = 8;
+/// Most names of a text whose words are looked for side by side, and most words of one.
+const NAMES_MAX: usize = 16;
+const NAME_WORDS_MAX: usize = 16;
 /// The shortest word that others are said to begin like, and to be written like, in characters.
 const PREFIX_CHARS_MIN: usize = 2;
 const FUZZY_CHARS_MIN: usize = 5;
@@ -136,16 +139,19 @@ impl Words {
         for wanted in wanted {
             let (Wanted::Words(text) | Wanted::Phrase(text)) = wanted;
             let pieces = pieces(text);
+            // a word that comes again says nothing more
+            let mut seen = BTreeSet::new();
             match wanted {
                 Wanted::Phrase(_) => clauses.extend(self.phrase(&pieces)),
                 Wanted::Words(text) => {
-                    for name in text.split_whitespace() {
-                        let phrase = self.phrase(&super::super::tokens::pieces(name));
-                        clauses.extend(phrase.into_iter().map(|clause| weighed(clause, NAME_WEIGHT)));
+                    let names = text.split_whitespace().map(super::super::tokens::pieces);
+                    for name in names.filter(|name| (2..=NAME_WORDS_MAX).contains(&name.len())).take(NAMES_MAX) {
+                        let phrase = self.phrase(&name).into_iter();
+                        clauses.extend(phrase.map(|clause| weighed(clause, NAME_WEIGHT)));
                     }
                 }
             }
-            for piece in pieces.iter().take(left) {
+            for piece in pieces.iter().take(left).filter(|piece| seen.insert(*piece)) {
                 self.word(searcher, piece, &mut like_left, &mut clauses)?;
             }
             left = left.saturating_sub(pieces.len());

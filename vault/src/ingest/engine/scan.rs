@@ -19,7 +19,9 @@ impl Ingest {
         self.begin_scan();
         if let Some(root) = self.source.files.clone() {
             self.rules = self.source.rules();
-            self.shared.tell().faults = self.rules.as_ref().map(|rules| rules.faults().to_owned()).unwrap_or_default();
+            let of_rules = self.rules.iter().flat_map(|rules| rules.faults());
+            let faults = self.source.faults.iter().chain(of_rules).cloned().collect();
+            self.shared.tell().faults = faults;
             self.links.clear();
             let mut seen = BTreeSet::new();
             let mut attachments = BTreeSet::new();
@@ -69,8 +71,11 @@ impl Ingest {
                 Ok(children) => children,
                 Err(error) => {
                     // what was in it is not gone: it is only not seen
-                    seen.extend(self.indexed_below(&format!("{folder}/"), &BTreeSet::new()));
-                    self.skip(&folder, &error.to_string());
+                    let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+                    seen.extend(self.indexed_below(&below, &BTreeSet::new()));
+                    attachments
+                        .extend(self.attachments.iter().filter(|path| path.as_str().starts_with(&below)).cloned());
+                    self.skip(if folder.is_empty() { "the whole folder" } else { &folder }, &error.to_string());
                     continue;
                 }
             };
@@ -102,7 +107,7 @@ impl Ingest {
                             self.links.insert(path.clone());
                         }
                         seen.insert(whole);
-                        self.looked_at(root, &path)?;
+                        self.looked_at(root, &path, child.kind)?;
                     }
                 }
             }
@@ -110,9 +115,9 @@ impl Ingest {
         Ok(())
     }
 
-    fn looked_at(&mut self, root: &Trees, path: &VaultPath) -> Result<(), IngestError> {
+    pub(super) fn looked_at(&mut self, root: &Trees, path: &VaultPath, kind: ChildKind) -> Result<(), IngestError> {
         match root.stat(path) {
-            Ok(Some(stat)) => self.file(root, path, stat),
+            Ok(Some(stat)) => self.file(root, path, kind, stat),
             Ok(None) => Ok(()),
             Err(error) => {
                 self.refuse(path, &error);

@@ -1,12 +1,14 @@
 //! Which files of working trees are indexed: those that git does not ignore and that people write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::Match;
 use ignore::gitignore::Gitignore;
 
-use super::{IGNORE_FILE, Why, matcher, text};
+use super::{IGNORE_FILE, PrivateRules, Why, matcher, text};
 use crate::code::Language;
 use crate::path::VaultPath;
 use crate::root::trees::Trees;
@@ -15,6 +17,8 @@ use crate::root::trees::Trees;
 pub(super) const FILES: [&str; 2] = [".gitignore", IGNORE_FILE];
 /// What git leaves out besides, in a tree whose `.git` is a folder.
 const EXCLUDE_FILE: &str = ".git/info/exclude";
+/// What the folder of a repository has.
+const GIT: &str = ".git";
 /// The one hidden folder that people write in.
 const SHOWN: &str = ".github";
 
@@ -22,17 +26,21 @@ const SHOWN: &str = ".github";
 #[derive(Debug)]
 pub struct CodeRules {
     trees: Arc<Trees>,
-    pub(super) private: Gitignore,
+    pub(super) private: PrivateRules,
     /// What is wrong with what the configuration says.
     pub faults: Vec<String>,
+    /// The rules of the folders above each tree that are in the same repository, the nearest first, each with the tree's path
+    /// from there.
+    above: BTreeMap<String, Vec<(String, Gitignore)>>,
     folders: Mutex<HashMap<String, Arc<Vec<Gitignore>>>>,
 }
 
 impl CodeRules {
     pub(super) fn new(trees: Arc<Trees>, private: &[String]) -> Self {
         let mut faults = Vec::new();
-        let private = matcher("the private folders", private.iter().map(String::as_str), &mut faults);
-        Self { trees, private, faults, folders: Mutex::default() }
+        let private = PrivateRules::read(private, &mut faults);
+        let above = trees.named_folders().map(|(name, folder)| (name.to_owned(), above(folder, &mut faults))).collect();
+        Self { trees, private, faults, above, folders: Mutex::default() }
     }
 
     pub(super) fn skips_folder(&self, folder: &VaultPath) -> bool {
@@ -72,7 +80,22 @@ impl CodeRules {
                 }
             }
         }
+        let (tree, inner) = path.split_once('/').unwrap_or((path, ""));
+        for (from_there, rules) in self.above.get(tree).into_iter().flatten() {
+            match rules.matched(format!("{from_there}/{inner}").trim_end_matches('/'), is_folder) {
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+                Match::None => {}
+            }
+        }
         false
+    }
+
+    /// Whether a file has rules that count: those in a folder that is left out do not.
+    pub(super) fn is_rule(&self, path: &VaultPath) -> bool {
+        let is_exclude = path.as_str().split_once('/').is_some_and(|(_, inner)| inner == EXCLUDE_FILE);
+        let counts = || VaultPath::new(path.folder()).is_ok_and(|folder| !self.skips_folder(&folder));
+        is_exclude || FILES.contains(&path.name()) && counts()
     }
 
     fn of_folder(&self, folder: &str) -> Arc<Vec<Gitignore>> {
@@ -101,6 +124,26 @@ impl CodeRules {
     }
 }
 
+/// The tree itself was named by whoever configured it.
 fn is_hidden(path: &VaultPath) -> bool {
-    path.as_str().split('/').any(|part| part.starts_with('.') && part != SHOWN)
+    path.as_str().split('/').skip(1).any(|part| part.starts_with('.') && part != SHOWN)
+}
+
+/// The rules above a folder, up to the one that has `.git`; none where there is no such folder, or this is it.
+fn above(folder: &Path, faults: &mut Vec<String>) -> Vec<(String, Gitignore)> {
+    let mut rules = Vec::new();
+    if folder.join(GIT).exists() {
+        return rules;
+    }
+    for above in folder.ancestors().skip(1) {
+        let from_there = folder.strip_prefix(above).unwrap_or(folder).to_string_lossy().into_owned();
+        let file = above.join(FILES[0]);
+        if let Ok(text) = fs::read_to_string(&file) {
+            rules.push((from_there, matcher(&file.display().to_string(), text.lines(), faults)));
+        }
+        if above.join(GIT).exists() {
+            return rules;
+        }
+    }
+    Vec::new()
 }

@@ -4,7 +4,7 @@ use ignore::gitignore::Gitignore;
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{IGNORE_FILE, Why, matcher, text};
+use super::{IGNORE_FILE, PrivateRules, Why, matcher, text};
 use crate::path::VaultPath;
 use crate::root::trees::Trees;
 
@@ -20,7 +20,7 @@ const CONFLICT_SIGNS: [&str; 3] = [".sync-conflict-", "conflicted copy", "(case 
 pub struct NoteRules {
     ignored: Gitignore,
     obsidian: Vec<Excluded>,
-    pub(super) private: Gitignore,
+    pub(super) private: PrivateRules,
     /// What is wrong with the rules themselves.
     pub faults: Vec<String>,
 }
@@ -47,7 +47,7 @@ impl NoteRules {
         let mut text = |file: &str| text(trees, &VaultPath::new(file).expect("it is a path"), &mut faults);
         let (ignore, obsidian_text) = (text(IGNORE_FILE), text(OBSIDIAN_FILE));
         let ignored = matcher(IGNORE_FILE, ignore.lines(), &mut faults);
-        let private = matcher("the private folders", private.iter().map(String::as_str), &mut faults);
+        let private = PrivateRules::read(private, &mut faults);
         let obsidian = obsidian(&obsidian_text, &mut faults);
         Self { ignored, obsidian, private, faults }
     }
