@@ -7,6 +7,7 @@ mod examine;
 mod scan;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use super::read::{self, Read};
 use super::rules::{Rules, Why};
 use super::shared::{Phase, Shared};
 use super::target::Target;
-use super::watch::WatchMode;
+use super::watch::{Depth, WatchMode};
 use crate::code::{self, FindSymbols};
 use crate::documents::{Documents, DocumentsError};
 use crate::index::catalog::{Entry, path_of};
@@ -97,9 +98,21 @@ pub struct Ingest {
     /// Symbolic links, which change when what they lead to does.
     links: BTreeSet<VaultPath>,
     stopping: Arc<AtomicBool>,
+    /// Whether something is found now that was not, or is told.
+    changed: bool,
+    /// Folders that were looked into and are to be watched.
+    met: Vec<PathBuf>,
 }
 
 impl Reads {
+    /// A working tree has folders with tens of thousands of files that nobody asks for, such as `target`.
+    pub(super) fn watched(&self) -> Depth {
+        match self {
+            Self::Notes => Depth::All,
+            Self::Code(_) => Depth::Itself,
+        }
+    }
+
     /// Largest file that is read, in bytes; of source files, what is larger nobody wrote.
     fn bytes_max(&self) -> u64 {
         match self {
@@ -141,7 +154,18 @@ impl Ingest {
         let rules = source.rules();
         let (attachments, links, stopping) = (BTreeSet::new(), BTreeSet::new(), Arc::default());
         let shows = Arc::clone(&shared);
-        let ingest = Self { source, rules, generations, target, shared: shows, attachments, links, stopping };
+        let ingest = Self {
+            source,
+            rules,
+            generations,
+            target,
+            shared: shows,
+            attachments,
+            links,
+            stopping,
+            changed: true,
+            met: Vec::new(),
+        };
         Ok((ingest, shared))
     }
 
@@ -312,7 +336,8 @@ impl Ingest {
         }
     }
 
-    fn skip(&self, path: &str, why: &str) {
+    fn skip(&mut self, path: &str, why: &str) {
+        self.changed = true;
         let mut status = self.shared.tell();
         if status.skipped.len() < SKIPPED_MAX || status.skipped.contains_key(path) {
             status.skipped.insert(path.to_owned(), why.to_owned());
@@ -321,8 +346,18 @@ impl Ingest {
         }
     }
 
+    /// Whether something has changed since this was asked last.
+    pub(super) fn take_changed(&mut self) -> bool {
+        mem::take(&mut self.changed)
+    }
+
+    /// Folders that were looked into since this was asked last, where they have to be watched one by one.
+    pub(super) fn take_met(&mut self) -> Vec<PathBuf> {
+        mem::take(&mut self.met)
+    }
+
     fn commit(&mut self) -> Result<(), IngestError> {
-        self.target.commit()?;
+        self.changed |= self.target.commit()?;
         if !self.target.complete {
             self.shared.tell().phase = Phase::Building { documents: self.target.serving.catalog().len() as u64 };
         }

@@ -85,10 +85,10 @@ impl Target {
         self.staged.len() >= BATCH_DOCUMENTS || self.staged_bytes >= BATCH_BYTES
     }
 
-    /// Makes durable, and lets be searched, what waits.
-    pub fn commit(&mut self) -> Result<(), IndexError> {
+    /// Makes durable, and lets be searched, what waits; whether anything did.
+    pub fn commit(&mut self) -> Result<bool, IndexError> {
         if self.staged.is_empty() && self.removed.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.writer.commit()?;
         self.serving.words.refresh()?;
@@ -100,6 +100,6 @@ impl Target {
             catalog.insert(&record);
         }
         self.staged_bytes = 0;
-        Ok(())
+        Ok(true)
     }
 }

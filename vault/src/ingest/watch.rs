@@ -6,7 +6,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Config, Error, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::{Deserialize, Serialize};
 
 /// How changes are to be noticed.
@@ -20,21 +20,40 @@ pub enum WatchMode {
     Scan,
 }
 
+/// How far below a folder is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Depth {
+    /// All.
+    All,
+    /// What lies in it; others are added.
+    Itself,
+}
+
+impl Depth {
+    fn mode(self) -> RecursiveMode {
+        match self {
+            Self::All => RecursiveMode::Recursive,
+            Self::Itself => RecursiveMode::NonRecursive,
+        }
+    }
+}
+
 /// Watches folders for as long as it is held.
 pub struct Watch {
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
     lost: Arc<AtomicBool>,
     blind: Arc<OnceLock<String>>,
 }
 
 impl Watch {
-    /// Watches folders and all below them. Each place where something may have changed goes to `places`; where that is full,
+    /// Watches folders, and all below them where `depth` is that. Each place where something may have changed goes to `places`; where that is full,
     /// or the system lost some, [`Self::take_lost`] says so.
     ///
     /// # Errors
     /// Why it cannot be watched, and what can be done.
     pub fn start<'a, M>(
         folders: impl Iterator<Item = &'a Path>,
+        depth: Depth,
         places: SyncSender<M>,
         message: fn(Vec<PathBuf>) -> M,
     ) -> Result<Self, String>
@@ -67,9 +86,19 @@ impl Watch {
         let settings = Config::default().with_follow_symlinks(false);
         let mut watcher = RecommendedWatcher::new(handle, settings).map_err(|error| told(&error))?;
         for folder in folders {
-            watcher.watch(folder, RecursiveMode::Recursive).map_err(|error| told(&error))?;
+            watcher.watch(folder, depth.mode()).map_err(|error| told(&error))?;
         }
-        Ok(Self { _watcher: watcher, lost, blind })
+        Ok(Self { watcher, lost, blind })
+    }
+
+    /// Watches one more folder, by itself. One that is watched already stays so.
+    pub fn add(&mut self, folder: &Path) {
+        match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+            // it has gone again
+            Err(Error { kind: ErrorKind::PathNotFound, .. }) | Ok(()) => {}
+            Err(Error { kind: ErrorKind::Io(error), .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => drop(self.blind.set(told(&error))),
+        }
     }
 
     /// Whether changes were lost since this was asked last.

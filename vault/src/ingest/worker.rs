@@ -153,7 +153,7 @@ impl Work {
 
 impl Thread {
     fn run(&mut self, received: &Receiver<Message>, watches: &SyncSender<Message>) {
-        let watch = self.watch(watches);
+        let mut watch = self.watch(watches);
         // who pushes documents tells of them
         let is_told = watch.is_some() || self.source.files.is_none();
         let mut scan_every = if is_told { WATCHED_SCAN } else { UNWATCHED_SCAN };
@@ -196,14 +196,22 @@ impl Thread {
                 // who asked may have gone
                 reply.send(done.as_ref().copied().map_err(ToString::to_string)).ok();
             }
-            (self.changed)();
+            if let (Some(watch), Some(ingest)) = (&mut watch, &mut self.ingest) {
+                ingest.take_met().iter().for_each(|folder| watch.add(folder));
+            }
+            // where nothing came of it nobody has to look
+            if self.ingest.as_mut().is_none_or(Ingest::take_changed) {
+                (self.changed)();
+            }
         }
     }
 
     fn watch(&self, places: &SyncSender<Message>) -> Option<Watch> {
         let trees = self.source.files.as_ref()?;
         let watch = match self.source.watch {
-            WatchMode::Events => Watch::start(trees.folders(), places.clone(), Message::Changed),
+            WatchMode::Events => {
+                Watch::start(trees.folders(), self.source.reads.watched(), places.clone(), Message::Changed)
+            }
             WatchMode::Scan => Err("the settings say so".to_owned()),
         };
         match watch {

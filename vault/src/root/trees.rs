@@ -1,7 +1,7 @@
 //! Folders that are indexed together: a vault alone, or working trees, each under a name of its own.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Child, ChildKind, FileError, Root};
@@ -43,6 +43,16 @@ impl Trees {
         self.0.iter().filter_map(move |(name, root)| {
             let path = file.strip_prefix(root.folder()).ok()?.to_str()?;
             VaultPath::new(&name.as_ref().map_or_else(|| path.to_owned(), |name| format!("{name}/{path}"))).ok()
+        })
+    }
+
+    /// Where a folder is on disk; none of the names alone.
+    pub fn on_disk(&self, folder: &str) -> Option<PathBuf> {
+        self.0.iter().find_map(|(name, root)| {
+            let Some(name) = name else { return Some(root.folder().join(folder)) };
+            let inner = folder.strip_prefix(name.as_str())?;
+            let is_within = inner.is_empty() || inner.starts_with('/');
+            is_within.then(|| root.folder().join(inner.trim_start_matches('/')))
         })
     }
 

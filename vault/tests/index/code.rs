@@ -10,6 +10,7 @@ use vault::root::Root;
 use vault::root::trees::Trees;
 
 use crate::support::Vault;
+use crate::watched;
 
 /// Indexes working trees instead of a vault; a text with `parser!` stands for one that the parser dies of.
 fn trees(vault: &Vault, folders: &[&str]) -> Source {
@@ -48,6 +49,10 @@ fn working_trees_are_searched() {
     vault.start_with(trees(&vault, &["app", "other"]));
     let found = ["app/.github/workflows/ci.yml", "app/README.md", "app/bad.rs", "app/secret/s.py", "app/src/book.rs"];
     vault.until_found("\"flip_page\"", &found);
+    // what is left out is not watched: builds write into it all the time
+    let is_watched = |folder: &str| watched::is_watched(&vault.root().join(folder));
+    vault.until("folders are watched", |_| is_watched("app/src"));
+    assert!(!is_watched("app/target") && !is_watched("app/target/debug") && !is_watched("app/.git"));
     assert_eq!(vault.found("[language:go]"), ["other/main.go"]);
     assert_eq!(vault.found("\"kept_page\""), ["app/src/kept.gen.rs"]);
     let hit = &vault.search("\"turn(Side\"").unwrap().hits[0];

@@ -123,7 +123,7 @@ fn no_link_leads_out() {
 }
 
 /// Whether this process has the system watch a folder (proc(5), `fdinfo`).
-fn is_watched(folder: &Path) -> bool {
+pub fn is_watched(folder: &Path) -> bool {
     let number = format!(" ino:{:x} ", fs::metadata(folder).unwrap().ino());
     let descriptors = fs::read_dir("/proc/self/fdinfo").unwrap();
     let texts = descriptors.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());

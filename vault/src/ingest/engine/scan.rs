@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::rules::Why;
 use super::super::shared::Phase;
+use super::super::watch::Depth;
 use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, LINKS_MAX, PAGE_DOCUMENTS};
 use crate::path::VaultPath;
 use crate::root::ChildKind;
@@ -51,6 +52,7 @@ impl Ingest {
             self.shared.serve(Arc::clone(&self.target.serving));
             self.generations.keep(&[self.target.number]);
         }
+        self.changed = true;
         let mut status = self.shared.tell();
         status.phase = Phase::Ready;
         status.failure = None;
@@ -79,6 +81,9 @@ impl Ingest {
                     continue;
                 }
             };
+            if self.source.reads.watched() == Depth::Itself {
+                self.met.extend(root.on_disk(&folder));
+            }
             for child in children {
                 self.go_on()?;
                 let name = match child.name {
