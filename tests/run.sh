@@ -136,7 +136,7 @@ start_rad
 # the vector stores of other products, for the tests of ours: installed once
 stage servers bash -euo pipefail -c 'for product in "$@"; do tests/servers/$product.sh install; done' - "${servers[@]}"
 stage format cargo fmt --all --check -- --color never
-stage shell bash -c 'for script in .ci/run deploy/*.sh tests/*.sh tests/servers/*.sh; do bash -n "$script" || exit 1; done'
+stage shell bash -c 'for script in .ci/run deploy/*.sh tests/*.sh tests/servers/*.sh tests/bench/*.sh; do bash -n "$script" || exit 1; done'
 # the pure part of cobs by itself, then cobs by itself: in the workspace a dependency's missing feature would not show
 stage pure cargo check --quiet --locked -p rhizome-cobs --no-default-features
 stage alone cargo check --quiet --locked -p rhizome-cobs

@@ -3,6 +3,7 @@
 # other, and prints one table. Builds what is missing: Rhizome here, the others by cargo into a cache kept by version.
 #
 #   tests/bench/peers.sh [--jobs N] [--json FILE]
+#   tests/bench/peers.sh --vault   the vault beside qmd, sentence-transformers and remote vector stores instead
 #   tests/bench/peers.sh --where   prints the directory of what was built of the others, or fails when nothing is there
 set -euo pipefail
 
@@ -47,6 +48,10 @@ build() {
 arguments=()
 while [ $# -gt 0 ]; do
     case $1 in
+    --vault)
+        cd "$here"
+        exec "$(dirname "${BASH_SOURCE[0]}")/vault_peers.sh" "${@:2}"
+        ;;
     --where)
         built && printf '%s\n' "$root/bin" && exit 0
         printf 'the peers are not built yet: run tests/bench/peers.sh\n' >&2
@@ -60,7 +65,7 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' tests/bench/peers.sh >&2 && exit 64 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' tests/bench/peers.sh >&2 && exit 64 ;;
     esac
     shift || true
 done
