@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod links;
 pub mod meaning;
 pub mod measure;
+mod memory;
 pub mod note;
 pub mod pack;
 pub mod parse;

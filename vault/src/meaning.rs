@@ -14,10 +14,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::embed::{Embedder, Reach};
 use crate::search::Meaning;
-use crate::vectors::{Collection, VectorStore};
+use crate::vectors::{Collection, PointId, VectorStore};
 
 pub use keeper::{FALL_BACK, Keeper, KeeperError, Open, Setup};
 
@@ -174,4 +175,11 @@ fn run(keeper: &mut Keeper, nudged: &Nudged) {
             }
         };
     }
+}
+
+/// The name of a passage's point.
+fn point_id(document: &str, digest: &str) -> PointId {
+    let hash = Sha256::new().chain_update(document).chain_update([0]).chain_update(digest).finalize();
+    let (begin, _) = hash.split_at(16);
+    PointId(u128::from_be_bytes(begin.try_into().expect("it has 16 bytes")))
 }

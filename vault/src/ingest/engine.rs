@@ -23,6 +23,7 @@ use crate::index::catalog::{Entry, path_of};
 use crate::index::generations::Generations;
 use crate::index::record::{Privacy, Stat};
 use crate::index::words::IndexError;
+use crate::memory;
 use crate::note::Warning;
 use crate::path::VaultPath;
 use crate::root::trees::Trees;
@@ -278,7 +279,11 @@ impl Ingest {
         let reads = if stat.is_some() { &self.source.reads } else { &Reads::Notes };
         let (record, text) = read::document(read, bytes, reads);
         self.target.put(record, &text)?;
-        if self.target.is_full() { self.commit() } else { Ok(()) }
+        if self.target.is_full() {
+            self.commit()?;
+            memory::give_back();
+        }
+        Ok(())
     }
 
     /// Makes the index what pushed documents are now.

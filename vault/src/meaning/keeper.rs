@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
-
 use super::stamps::{Stamp, Stamps};
-use super::{Ready, Shown};
+use super::{Ready, Shown, point_id};
 use crate::derived::{self, Fault};
 use crate::embed::cache::Cache;
 use crate::embed::{EmbedError, Embedder, EmbedderId, Reach};
 use crate::index::record::Privacy;
 use crate::index::words::IndexError;
 use crate::ingest::shared::Shared;
+use crate::memory;
 use crate::vectors::{Collection, Content, POINTS_MAX, Point, PointId, VectorError, VectorStore};
 
 /// Passages after which what was embedded is stored.
@@ -161,6 +160,7 @@ impl Keeper {
             Some(current) if current != collection => self.shown().status.building = Some(collection.to_string()),
             Some(_) => {}
         }
+        let before = self.shown().status.embedded;
         let done = self.fill(&collection, &*embedder);
         if let Err(KeeperError::Embed(EmbedError::Away { .. })) = &done {
             self.opened[at].away_since.get_or_insert_with(Instant::now);
@@ -170,6 +170,9 @@ impl Keeper {
         if !self.is_stopped() {
             self.complete(&collection, embedder)?;
             (self.setup.upkeep)();
+            if self.shown().status.embedded > before {
+                memory::give_back();
+            }
         }
         Ok(())
     }
@@ -389,11 +392,4 @@ impl Keeper {
         self.shown().status.building = None;
         Ok(())
     }
-}
-
-/// The name of a passage's point.
-pub(crate) fn point_id(document: &str, digest: &str) -> PointId {
-    let hash = Sha256::new().chain_update(document).chain_update([0]).chain_update(digest).finalize();
-    let (begin, _) = hash.split_at(16);
-    PointId(u128::from_be_bytes(begin.try_into().expect("it has 16 bytes")))
 }

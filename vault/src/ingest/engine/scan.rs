@@ -7,6 +7,7 @@ use super::super::rules::Why;
 use super::super::shared::Phase;
 use super::super::watch::Depth;
 use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, LINKS_MAX, PAGE_DOCUMENTS};
+use crate::memory;
 use crate::path::VaultPath;
 use crate::root::ChildKind;
 use crate::root::trees::Trees;
@@ -33,7 +34,9 @@ impl Ingest {
         }
         self.scan_documents()?;
         self.commit()?;
-        self.complete()
+        self.complete()?;
+        memory::give_back();
+        Ok(())
     }
 
     fn begin_scan(&self) {
