@@ -129,7 +129,9 @@ fn an_export_is_the_same_after_a_round_trip() {
     bob.cli(&["vault", "export", second.to_str().unwrap()]).ok();
     assert!(lines == fs::read_to_string(&second).unwrap(), "the exports differ");
 
+    let vector = lines.split_once("\"vector\":\"").unwrap().1.split_once('"').unwrap().0;
     for (text, why) in [
+        (&*lines.replacen(vector, &"A".repeat(vector.len()), 1), "the vector has the length 0, not 1"),
         ("", "line 1: there is nothing"),
         ("{}", "line 1: it is no line of ours: missing field `format`"),
         (

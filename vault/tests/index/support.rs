@@ -83,10 +83,16 @@ impl Vault {
         }
     }
 
-    /// Begins to index, and ends at once; how far it came.
+    /// Begins to index, and ends as soon as it has read something; how far it came.
     pub fn start_and_stop(&self) -> Status {
         let worker = Worker::start(self.source(), || ()).unwrap();
         let shared = Arc::clone(worker.shared());
+        let end = Instant::now() + PATIENCE;
+        while shared.status().bytes_read == 0 {
+            assert!(Instant::now() < end, "nothing was read");
+            // the pause of a poll
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         drop(worker);
         shared.status()
     }

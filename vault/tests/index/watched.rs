@@ -39,7 +39,9 @@ fn changes_are_found() {
     vault.until_found("honey", &["arrived/in/Three.md", "one.md", "shallow/er/Two.md"]);
 
     fs::remove_dir_all(vault.root().join("shallow")).unwrap();
+    // a folder takes the name of a note
     fs::remove_file(vault.root().join("one.md")).unwrap();
+    fs::create_dir(vault.root().join("one.md")).unwrap();
     vault.until_found("honey", &["arrived/in/Three.md"]);
     assert_eq!(vault.status().failure, None);
 }
