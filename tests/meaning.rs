@@ -72,7 +72,7 @@ fn a_store_goes_and_comes_back() {
 
     server.kill();
     let answer = node.json(&["search", "car repair"]);
-    assert_eq!((&answer["mode"], &*paths(&answer)[0]), (&Value::from("keyword"), "Car.md"));
+    assert_eq!((&answer["mode"], paths(&answer)[0]), (&Value::from("keyword"), "Car.md"));
     assert!(notice(&answer).contains("the vector store postgres://tester@127.0.0.1:"), "{answer:#}");
     fs::write(vault.join("Boat.md"), "The boat lies in the harbour, its mast broken.\n").unwrap();
     node.says("it is found by words", &["search", "mast"], |answer| paths(answer) == ["Boat.md"]);

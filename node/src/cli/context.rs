@@ -183,7 +183,7 @@ pub async fn vault(client: &Client, verb: VaultVerb, format: Format) -> Result<(
 
 /// How many of all, for people.
 fn share(count: u64, all: u64) -> String {
-    if all == 0 { "-".to_owned() } else { format!("{count} of {all} ({} %)", count * 100 / all) }
+    (count * 100).checked_div(all).map_or_else(|| "-".to_owned(), |part| format!("{count} of {all} ({part} %)"))
 }
 
 fn shown_status(status: &VaultStatus) -> String {

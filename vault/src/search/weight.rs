@@ -26,7 +26,7 @@ fn is_name(word: &str) -> bool {
     let has_joint = inner.chars().any(|letter| matches!(letter, '_' | '.' | ':' | '/' | '=' | '@' | '#' | '\\'));
     let letters: Vec<char> = inner.chars().collect();
     let has_hump = letters.windows(2).any(|pair| pair[0].is_lowercase() && pair[1].is_uppercase());
-    has_digit && has_letter || has_joint && has_letter || has_hump
+    has_letter && (has_digit || has_joint) || has_hump
 }
 
 #[cfg(test)]

@@ -168,8 +168,9 @@ impl Words {
     ) -> Result<(), TantivyError> {
         match piece {
             Piece::Word { whole, .. } if is_small(whole) => {
-                clauses
-                    .extend(self.in_fields(&[whole.clone()]).into_iter().map(|clause| weighed(clause, SMALL_WEIGHT)));
+                clauses.extend(
+                    self.in_fields(std::slice::from_ref(whole)).into_iter().map(|clause| weighed(clause, SMALL_WEIGHT)),
+                );
             }
             Piece::Word { whole, parts } => {
                 let is_known = searcher.doc_freq(&Term::from_field_text(self.fields.body, whole))? > 0
