@@ -44,7 +44,8 @@ pub async fn measure(bin: &Path, add: &mut (dyn FnMut(Row) + Send)) -> Outcome<(
     let vault = corpus(folder.path(), MIDDLE)?;
     let mut machine = machine(bin, &vault, None).await?;
     until_ready(&machine).await?;
-    tokio::time::sleep(SETTLE).await;
+    // what a start leaves to do is over then
+    tokio::time::interval_at(tokio::time::Instant::now() + SETTLE, SETTLE).tick().await;
     let memory = machine.memory_mb()?;
     let row = Row::new(Area::Vault, &format!("memory while watching {MIDDLE} notes, no model"), memory, "MB", 1);
     add(row.target(Target::AtMost(150.0)));
@@ -206,8 +207,9 @@ async fn saves(machine: &Machine, vault: &Path, add: &mut (dyn FnMut(Row) + Send
         let word = format!("zzsaved{number}x{}", number * 7919);
         fs::write(vault.join(format!("saved {number}.md")), format!("# Saved\n\nIt has {word} in it.\n"))?;
         let began = Instant::now();
+        let mut looks = tokio::time::interval(LOOK);
         while connection.get::<Answer>(&format!("/v1/search?q=%22{word}%22&mode=keyword")).await?.hits.is_empty() {
-            tokio::time::sleep(LOOK).await;
+            looks.tick().await;
         }
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
