@@ -76,7 +76,8 @@ proptest! {
             rest = &rest[after.unwrap() + 2 + shown.len()..];
             texts.push(shown);
         }
-        for (at, text) in texts.iter().enumerate() {
+        // what has no word says nothing that could be there twice
+        for (at, text) in texts.iter().enumerate().filter(|(_, text)| text.contains(char::is_alphanumeric)) {
             let elsewhere = texts.iter().enumerate().filter(|(other, _)| *other != at);
             prop_assert!(elsewhere.map(|(_, other)| other).all(|other| !other.contains(text.trim())), "{text:?} is there twice");
         }
