@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat as FileStat, fstat, openat, openat2, stat, statat,
@@ -51,7 +52,7 @@ pub enum FileError {
     #[error("it is a link to {0}, which is left out")]
     LeftOut(VaultPath),
     /// The folder was removed or another has its place.
-    #[error("the folder {0} was moved or removed since the start; start rhizome again where it is back")]
+    #[error("the folder {0} was moved or removed; once it is back with something in it, it is looked at again")]
     Replaced(PathBuf),
     /// It is no regular file, or one behind a link to a folder.
     #[error("it is no file")]
@@ -85,7 +86,7 @@ impl From<Errno> for FileError {
 #[derive(Debug)]
 pub struct Root {
     folder: PathBuf,
-    descriptor: OwnedFd,
+    descriptor: RwLock<Arc<OwnedFd>>,
 }
 
 /// Something in a folder.
@@ -116,9 +117,8 @@ impl Root {
     /// # Errors
     /// When it is not there, is no folder or cannot be read.
     pub fn open(folder: &Path) -> Result<Self, RootError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let unreadable = |source: Errno| RootError::Unreadable { folder: folder.to_owned(), source: source.into() };
-        let descriptor = match openat(CWD, folder, flags, Mode::empty()) {
+        let descriptor = match open_folder(folder) {
             Ok(descriptor) => descriptor,
             Err(Errno::NOENT) => return Err(RootError::Missing(folder.to_owned())),
             Err(Errno::NOTDIR) => return Err(RootError::NotAFolder(folder.to_owned())),
@@ -128,12 +128,32 @@ impl Root {
         Dir::read_from(&descriptor).and_then(|mut names| names.next().transpose()).map_err(unreadable)?;
         let folder =
             folder.canonicalize().map_err(|source| RootError::Unreadable { folder: folder.to_owned(), source })?;
-        Ok(Self { folder, descriptor })
+        Ok(Self { folder, descriptor: RwLock::new(Arc::new(descriptor)) })
     }
 
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.descriptor.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the folder that now is where the one was that was opened; true where it took another. An empty one is not
+    /// taken: a disk that is not mounted leaves that.
+    pub fn reopen(&self) -> bool {
+        if self.is_there() {
+            return false;
+        }
+        let Ok(descriptor) = open_folder(&self.folder) else { return false };
+        let is_name = |name: &[u8]| ![&b"."[..], b".."].contains(&name);
+        let has_something = Dir::read_from(&descriptor)
+            .is_ok_and(|names| names.flatten().any(|entry| is_name(entry.file_name().to_bytes())));
+        if has_something {
+            *self.descriptor.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(descriptor);
+        }
+        has_something
     }
 
     /// Opens something beneath the root.
@@ -142,7 +162,7 @@ impl Root {
         let waits = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
         let flags = flags | OFlags::CLOEXEC | waits;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        openat2(&self.descriptor, path, flags, Mode::empty(), resolve)
+        openat2(self.descriptor(), path, flags, Mode::empty(), resolve)
     }
 
     /// How a file is, through a link that stays in the vault; none where there is nothing.
@@ -150,7 +170,7 @@ impl Root {
     /// # Errors
     /// When it is no file, leads out, or the system says no.
     pub fn stat(&self, path: &VaultPath) -> Result<Option<Stat>, FileError> {
-        let plain = match statat(&self.descriptor, path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        let plain = match statat(self.descriptor(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(plain) => plain,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(errno.into()),
@@ -172,7 +192,7 @@ impl Root {
     /// # Errors
     /// When the system does not say, which does not mean that nothing is there.
     pub fn kind(&self, path: &VaultPath) -> Result<Option<ChildKind>, FileError> {
-        let stat = match statat(&self.descriptor, path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        let stat = match statat(self.descriptor(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(FileError::Io(errno.into())),
@@ -193,15 +213,15 @@ impl Root {
     }
 
     /// Whether the folder is still the one that was opened.
-    fn is_there(&self) -> bool {
-        let (Ok(opened), Ok(there)) = (fstat(&self.descriptor), stat(&self.folder)) else { return false };
+    pub fn is_there(&self) -> bool {
+        let (Ok(opened), Ok(there)) = (fstat(self.descriptor()), stat(&self.folder)) else { return false };
         (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino)
     }
 
     fn is_behind_link(&self, path: &VaultPath) -> bool {
         let folders = path.as_str().match_indices('/').map(|(at, _)| &path.as_str()[..at]);
         let is_link = |folder: &str| {
-            let stat = statat(&self.descriptor, folder, AtFlags::SYMLINK_NOFOLLOW);
+            let stat = statat(self.descriptor(), folder, AtFlags::SYMLINK_NOFOLLOW);
             stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
         };
         folders.into_iter().any(is_link)
@@ -276,6 +296,10 @@ impl Root {
         children.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(children)
     }
+}
+
+fn open_folder(folder: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn regular(stat: &FileStat) -> Result<Stat, FileError> {

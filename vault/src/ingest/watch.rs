@@ -101,6 +101,15 @@ impl Watch {
         }
     }
 
+    /// Watches a folder that has come in the place of one that is watched no more.
+    pub fn again(&mut self, folder: &Path, depth: Depth) {
+        // of the one that has gone nothing may be left to take back
+        self.watcher.unwatch(folder).ok();
+        if let Err(error) = self.watcher.watch(folder, depth.mode()) {
+            self.blind.set(told(&error)).ok();
+        }
+    }
+
     /// Whether changes were lost since this was asked last.
     pub fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)

@@ -23,6 +23,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often a vault is scanned that is watched, and one that is not.
 const WATCHED_SCAN: Duration = Duration::from_secs(600);
 const UNWATCHED_SCAN: Duration = Duration::from_secs(5);
+/// How often it is looked whether the folders are still those that were opened.
+const LOOK_FOR_FOLDERS: Duration = Duration::from_secs(2);
 /// When a failed attempt to write the index is made again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -68,7 +70,7 @@ impl Worker {
         let (watches, changed) = (messages.clone(), Box::new(changed));
         let (shows, stops) = (Arc::clone(&shared), Arc::clone(&stopping));
         let ingest = Some(ingest.until(Arc::clone(&stopping)));
-        let mut thread = Thread { source, ingest, shared: shows, changed, stopping: stops };
+        let mut thread = Thread { source, ingest, shared: shows, changed, stopping: stops, are_there: true };
         let thread = Builder::new().name("vault".to_owned()).spawn(move || thread.run(&received, &watches))?;
         Ok(Self { messages, thread: Some(thread), shared, stopping })
     }
@@ -132,6 +134,8 @@ struct Thread {
     shared: Arc<Shared>,
     changed: Box<dyn Fn() + Send>,
     stopping: Arc<AtomicBool>,
+    /// Whether each folder was the one that was opened, when that was last looked at.
+    are_there: bool,
 }
 
 /// What is to be done.
@@ -157,13 +161,17 @@ impl Thread {
         // who pushes documents tells of them
         let is_told = watch.is_some() || self.source.files.is_none();
         let mut scan_every = if is_told { WATCHED_SCAN } else { UNWATCHED_SCAN };
-        let mut next_scan = Instant::now();
+        let (mut next_scan, mut next_look) = (Instant::now(), Instant::now());
         let mut again: Option<(Instant, BTreeSet<VaultPath>)> = None;
         loop {
-            let wakes = again.as_ref().map_or(next_scan, |(at, _)| next_scan.min(*at));
+            let wakes = again.as_ref().map_or(next_scan, |(at, _)| next_scan.min(*at)).min(next_look);
             let Some(mut work) = self.wait(received, wakes) else { return };
             if watch.as_ref().is_some_and(Watch::take_lost) || Instant::now() >= next_scan {
                 work.scan = true;
+            }
+            if work.scan || Instant::now() >= next_look {
+                work.scan |= self.look_for_folders(&mut watch);
+                next_look = Instant::now() + LOOK_FOR_FOLDERS;
             }
             if let Some(why) = watch.as_ref().and_then(Watch::blind).filter(|_| scan_every != UNWATCHED_SCAN) {
                 self.scanned(why);
@@ -224,6 +232,24 @@ impl Thread {
                 None
             }
         }
+    }
+
+    /// Whether a folder has gone since the last look, or is back, perhaps as another one.
+    fn look_for_folders(&mut self, watch: &mut Option<Watch>) -> bool {
+        let Some(trees) = &self.source.files else { return false };
+        let depth = self.source.reads.watched();
+        let mut is_changed = false;
+        for folder in trees.reopen() {
+            tracing::info!(folder = %folder.display(), "the folder is back and is looked at again");
+            is_changed = true;
+            if let Some(watch) = watch {
+                watch.again(folder, depth);
+            }
+        }
+        let are_there = trees.are_there();
+        is_changed |= are_there != self.are_there;
+        self.are_there = are_there;
+        is_changed
     }
 
     fn scanned(&self, why: &str) {

@@ -37,6 +37,16 @@ impl Trees {
         self.0.iter().map(|(_, root)| root.folder())
     }
 
+    /// Whether each is still the folder that was opened.
+    pub fn are_there(&self) -> bool {
+        self.0.iter().all(|(_, root)| root.is_there())
+    }
+
+    /// As [`Root::reopen`] of each; where those are that were taken anew.
+    pub fn reopen(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().filter(|(_, root)| root.reopen()).map(|(_, root)| root.folder())
+    }
+
     /// The names of a file of the system: several where one folder is in another, none where it is in no folder or has a name
     /// that none can have.
     pub fn places(&self, file: &Path) -> impl Iterator<Item = VaultPath> {

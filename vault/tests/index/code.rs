@@ -81,6 +81,11 @@ fn working_trees_are_searched() {
     vault.until_found("zebra", &["app/arrived/in/z.rs"]);
     fs::remove_dir_all(vault.root().join("other")).unwrap();
     vault.until_found("[language:go]", &[]);
+    vault.until("it is told", |vault| vault.status().skipped.contains_key("other"));
+    vault.write("other/again/main.go", "package main\n");
+    vault.until_found("[language:go]", &["other/again/main.go"]);
+    vault.write("other/again/late.go", "package main\n");
+    vault.until_found("[language:go]", &["other/again/late.go", "other/again/main.go"]);
 }
 
 /// What is larger than people write is left out, and it is said.

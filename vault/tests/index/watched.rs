@@ -226,6 +226,26 @@ fn a_vault_that_goes_is_not_forgotten() {
     let skipped = vault.status().skipped;
     assert!(skipped["the whole folder"].contains("was moved or removed"), "{skipped:?}");
     fs::rename(&aside, vault.root()).unwrap();
+    vault.until("it is back", |vault| vault.status().skipped.is_empty());
+    assert_eq!(vault.found("quince"), ["deep/a.md"]);
+}
+
+/// A vault that was removed and made again is found and watched without a restart; an empty folder, as a disk leaves it that
+/// is not mounted, is none.
+#[test]
+fn a_vault_that_is_made_again_is_found() {
+    let mut vault = Vault::new();
+    vault.write("deep/a.md", "quince\n");
+    vault.start();
+    let is_away = |vault: &Vault| vault.status().skipped.contains_key("the whole folder");
+    fs::rename(vault.root(), vault.index().parent().unwrap().join("aside")).unwrap();
+    vault.until("it is told", is_away);
+    fs::create_dir(vault.root()).unwrap();
     vault.worker().scan().unwrap();
-    assert!(vault.status().skipped.is_empty());
+    assert!(is_away(&vault) && vault.found("quince") == ["deep/a.md"], "an empty folder was taken for the vault");
+    vault.write("b.md", "quince\n");
+    vault.until_found("quince", &["b.md"]);
+    assert!(!is_away(&vault) && vault.status().watch == WatchState::Events);
+    vault.write("new/c.md", "quince\n");
+    vault.until_found("quince", &["b.md", "new/c.md"]);
 }
