@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::context::{paths, ready};
+use crate::meaning::{model, until_all_have_vectors};
 use crate::support::node::Node;
 use crate::support::wait;
 
@@ -73,4 +75,62 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     ann.down();
     ann.up();
     assert_eq!(ann.jobs(), jobs, "a restart changes nothing");
+}
+
+/// A disk that is full under the index, the vectors and the pushed documents: it is told, nothing acknowledged is lost, and
+/// all of it goes on by itself once there is room.
+#[test]
+fn a_full_disk_under_the_vault_passes() {
+    let Some(mut ann) = Node::on_disk("a_full_disk_under_the_vault_passes", "ann", &[], None) else { return };
+    let disk = ann.home.join("d");
+    let vault = ann.home.join("vault");
+    fs::create_dir_all(vault.join(".obsidian")).unwrap();
+    fs::write(vault.join("Car.md"), "The car is at the garage until Friday.\n").unwrap();
+    ann.down();
+    ann.set("vault.path", vault.to_str().unwrap());
+    ann.set("vault.model", model().to_str().unwrap());
+    ann.up();
+    ready(&ann);
+    until_all_have_vectors(&ann);
+    let typed = ["content-type: application/json".to_owned()];
+    let push = |number: usize| {
+        let document =
+            json!({"id": format!("kept/{number}"), "text": format!("A ticket about quinces, number {number}.")});
+        ann.ask("POST", "/v1/ingest", &typed, json!({"documents": [document]}).to_string().as_bytes()).unwrap()
+    };
+    assert_eq!(push(0).status, 200);
+    let export = ann.home.join("export.jsonl");
+    ann.cli(&["vault", "export", export.to_str().unwrap()]).ok();
+    fill(&disk);
+
+    let mut acknowledged = 1;
+    let refused = wait::until("a document is refused", wait::LIMIT, || {
+        let answer = push(acknowledged);
+        acknowledged += usize::from(answer.status == 200);
+        (answer.status != 200).then_some(answer)
+    });
+    let problem = refused.json();
+    assert_eq!((refused.status, &problem["code"]), (507, &json!("storage")), "{problem:#}");
+    assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains("disk")), "{problem:#}");
+    let import = ann.cli(&["vault", "import", export.to_str().unwrap()]);
+    assert_eq!(import.code, 74, "{import:?}");
+    fs::write(vault.join("Boat.md"), "The boat lies in the harbour, its mast broken.\n").unwrap();
+    ann.says("it is told", &["vault", "status"], |status| status["index"]["failure"].is_string());
+    assert_eq!(paths(&ann.json(&["search", "garage", "--mode", "keyword"])), ["Car.md"]);
+
+    empty(&disk);
+    ann.says("it is indexed", &["search", "harbour", "--mode", "keyword"], |answer| paths(answer) == ["Boat.md"]);
+    ann.says("nothing is wrong", &["vault", "status"], |status| status["index"]["failure"].is_null());
+    let near = ["search", "damaged sailing ship", "--mode", "vector", "--limit", "1"];
+    ann.says("it is near", &near, |answer| paths(answer) == ["Boat.md"]);
+    assert_eq!(push(acknowledged).status, 200);
+    ann.cli(&["vault", "import", export.to_str().unwrap()]).ok();
+    until_all_have_vectors(&ann);
+    let found = |node: &Node| paths(&node.json(&["search", "quinces", "--mode", "keyword", "--limit", "100"])).len();
+    assert_eq!(found(&ann), acknowledged + 1);
+    assert!(!ann.log().contains("panicked"), "{}", ann.log());
+    ann.down();
+    ann.up();
+    ready(&ann);
+    assert_eq!(found(&ann), acknowledged + 1);
 }

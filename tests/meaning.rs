@@ -10,11 +10,11 @@ use crate::support::node::{Node, text};
 use crate::support::server::Server;
 
 /// The model that `tests/run.sh` fetches.
-fn model() -> PathBuf {
+pub fn model() -> PathBuf {
     std::env::var_os("RHIZOME_MINILM_DIR").expect("RHIZOME_MINILM_DIR is what deploy/minilm.sh prints").into()
 }
 
-fn until_all_have_vectors(node: &Node) {
+pub fn until_all_have_vectors(node: &Node) {
     node.says("all notes have their vectors", &["vault", "status"], |status| {
         let meaning = &status["meaning"];
         meaning["documents"] == meaning["of"] && meaning["of"].as_u64() > Some(0) && meaning["failure"].is_null()

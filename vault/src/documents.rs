@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
+use redb::{
+    Database, Error, ReadTransaction, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::handle::Handle;
 use crate::index::record::Privacy;
 use crate::path::{PATH_BYTES_MAX, PathError, VaultPath};
 
@@ -67,12 +71,12 @@ pub enum DocumentsError {
 /// The store of documents.
 #[derive(Debug)]
 pub struct Documents {
-    database: Database,
+    handle: Handle,
     begin: &'static str,
 }
 
-fn failed<E: Into<redb::Error>>(action: &'static str) -> impl Fn(E) -> DocumentsError {
-    move |source| DocumentsError::Store { action, source: source.into() }
+fn failed(action: &'static str) -> impl Fn(Error) -> DocumentsError {
+    move |source| DocumentsError::Store { action, source }
 }
 
 impl Documents {
@@ -81,11 +85,16 @@ impl Documents {
     /// # Errors
     /// When it cannot be opened. It is not derived from anything, so it is not begun anew where it is broken.
     pub fn open(file: &Path, begin: &'static str) -> Result<Self, DocumentsError> {
-        let database = Database::create(file).map_err(failed("open"))?;
-        let write = database.begin_write().map_err(failed("open"))?;
-        write.open_table(DOCUMENTS).map_err(failed("open"))?;
-        write.commit().map_err(failed("open"))?;
-        Ok(Self { database, begin })
+        let open = || {
+            let handle = Handle::open(file)?;
+            handle.with(|database| {
+                let write = database.begin_write()?;
+                write.open_table(DOCUMENTS)?;
+                Ok(write.commit()?)
+            })?;
+            Ok(Self { handle, begin })
+        };
+        open().map_err(failed("open"))
     }
 
     /// How the names of all documents begin.
@@ -109,18 +118,15 @@ impl Documents {
         if let Some(long) = documents.iter().find(|document| document.id.as_str().len() > ID_BYTES_MAX) {
             return Err(DocumentsError::LongId(long.id.as_str().len()));
         }
-        let write = self.database.begin_write().map_err(failed("write"))?;
-        {
-            let mut table = write.open_table(DOCUMENTS).map_err(failed("write"))?;
+        let fits = self.write(|write| {
+            let mut table = write.open_table(DOCUMENTS)?;
             for document in documents {
                 let json = serde_json::to_vec(document).expect("a document is plain data");
-                table.insert(document.id.as_str(), &*json).map_err(failed("write"))?;
+                table.insert(document.id.as_str(), &*json)?;
             }
-            if table.len().map_err(failed("read"))? > DOCUMENTS_MAX {
-                return Err(DocumentsError::Full);
-            }
-        }
-        write.commit().map_err(failed("write"))
+            Ok(Some(()).filter(|()| table.len().is_ok_and(|count| count <= DOCUMENTS_MAX)))
+        })?;
+        fits.ok_or(DocumentsError::Full)
     }
 
     /// Forgets a document; whether there was one.
@@ -128,13 +134,8 @@ impl Documents {
     /// # Errors
     /// When the store fails.
     pub fn remove(&self, id: &VaultPath) -> Result<bool, DocumentsError> {
-        let write = self.database.begin_write().map_err(failed("write"))?;
-        let was_there = {
-            let mut table = write.open_table(DOCUMENTS).map_err(failed("write"))?;
-            table.remove(id.as_str()).map_err(failed("write"))?.is_some()
-        };
-        write.commit().map_err(failed("write"))?;
-        Ok(was_there)
+        let removed = self.write(|write| Ok(Some(write.open_table(DOCUMENTS)?.remove(id.as_str())?.is_some())))?;
+        Ok(removed == Some(true))
     }
 
     /// A document.
@@ -142,10 +143,10 @@ impl Documents {
     /// # Errors
     /// When the store fails.
     pub fn get(&self, id: &VaultPath) -> Result<Option<Document>, DocumentsError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(DOCUMENTS).map_err(failed("read"))?;
-        let json = table.get(id.as_str()).map_err(failed("read"))?;
-        Ok(json.and_then(|json| decoded(id.as_str(), json.value())))
+        self.read(|read| {
+            let json = read.open_table(DOCUMENTS)?.get(id.as_str())?;
+            Ok(json.and_then(|json| decoded(id.as_str(), json.value())))
+        })
     }
 
     /// The ids of documents after one, at most `limit` of them, in order.
@@ -153,18 +154,39 @@ impl Documents {
     /// # Errors
     /// When the store fails.
     pub fn ids(&self, after: Option<&VaultPath>, limit: usize) -> Result<Vec<VaultPath>, DocumentsError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(DOCUMENTS).map_err(failed("read"))?;
         let from = after.map_or("", VaultPath::as_str);
-        let mut ids = Vec::new();
-        for entry in table.range(from..).map_err(failed("read"))? {
-            let (id, _) = entry.map_err(failed("read"))?;
-            if ids.len() == limit {
-                break;
+        self.read(|read| {
+            let mut ids = Vec::new();
+            for entry in read.open_table(DOCUMENTS)?.range(from..)? {
+                let (id, _) = entry?;
+                if ids.len() == limit {
+                    break;
+                }
+                ids.extend(VaultPath::new(id.value()).ok().filter(|id| Some(id) != after));
             }
-            ids.extend(VaultPath::new(id.value()).ok().filter(|id| Some(id) != after));
-        }
-        Ok(ids)
+            Ok(ids)
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Error>) -> Result<T, DocumentsError> {
+        self.handle.with(|database| work(&database.begin_read()?)).map_err(failed("read"))
+    }
+
+    /// Writes, and leaves everything as it was where the work gives nothing.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, DocumentsError> {
+        let write = |database: &Database| {
+            let write = database.begin_write()?;
+            let done = work(&write)?;
+            match &done {
+                Some(_) => write.commit()?,
+                None => write.abort()?,
+            }
+            Ok(done)
+        };
+        self.handle.with(write).map_err(failed("write"))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod documents;
 pub mod edit;
 pub mod embed;
 pub mod fuse;
+mod handle;
 pub mod index;
 pub mod ingest;
 pub mod links;

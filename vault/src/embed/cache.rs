@@ -10,6 +10,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMet
 
 use super::{EmbedError, Embedder, EmbedderId};
 use crate::derived::{self, Fault, guarded};
+use crate::handle::Handle;
 
 /// Embedder and digest to when it was put, and the vector's numbers with a checksum after them, since the engine checks none
 /// of its pages while it reads.
@@ -25,7 +26,7 @@ const BYTES_AT_ONCE: usize = 128 << 10;
 /// The cache, in a file.
 #[derive(Debug)]
 pub struct Cache {
-    database: Database,
+    handle: Handle,
     entries_max: u64,
     next: AtomicU64,
 }
@@ -48,12 +49,15 @@ impl Cache {
     /// When the system refuses, or another process has it.
     pub fn open(file: &Path, entries_max: u64) -> Result<Self, CacheError> {
         let open = |file: &Path| {
-            let database = Database::create(file)?;
-            let write = database.begin_write()?;
-            write.open_table(VECTORS)?;
-            let last = write.open_table(ORDER)?.last()?.map(|(number, _)| number.value());
-            write.commit()?;
-            Ok(Self { database, entries_max, next: AtomicU64::new(last.map_or(0, |last| last + 1)) })
+            let handle = Handle::open(file)?;
+            let last = handle.with(|database| {
+                let write = database.begin_write()?;
+                write.open_table(VECTORS)?;
+                let last = write.open_table(ORDER)?.last()?.map(|(number, _)| number.value());
+                write.commit()?;
+                Ok(last)
+            })?;
+            Ok(Self { handle, entries_max, next: AtomicU64::new(last.map_or(0, |last| last + 1)) })
         };
         Ok(derived::open(file, open)?)
     }
@@ -100,8 +104,8 @@ impl Cache {
     /// When the file fails.
     pub fn get(&self, embedder: &EmbedderId, digests: &[&str]) -> Result<BTreeMap<String, Vec<f32>>, CacheError> {
         let name = embedder.to_string();
-        let read = || {
-            let read = self.database.begin_read()?;
+        let read = |database: &Database| {
+            let read = database.begin_read()?;
             let table = read.open_table(VECTORS)?;
             let mut known = BTreeMap::new();
             for digest in digests {
@@ -116,7 +120,7 @@ impl Cache {
             }
             Ok(known)
         };
-        Ok(guarded(read)?)
+        Ok(guarded(|| Ok(self.handle.with(read)?))?)
     }
 
     /// Keeps vectors by their digests, durably.
@@ -125,8 +129,8 @@ impl Cache {
     /// When the file fails.
     pub fn put(&self, embedder: &EmbedderId, entries: &[(&str, Vec<f32>)]) -> Result<(), CacheError> {
         let name = embedder.to_string();
-        let write = || {
-            let write = self.database.begin_write()?;
+        let write = |database: &Database| {
+            let write = database.begin_write()?;
             {
                 let (mut vectors, mut order) = (write.open_table(VECTORS)?, write.open_table(ORDER)?);
                 for (digest, vector) in entries {
@@ -149,7 +153,7 @@ impl Cache {
             write.commit()?;
             Ok(())
         };
-        Ok(guarded(write)?)
+        Ok(guarded(|| Ok(self.handle.with(write)?))?)
     }
 }
 

@@ -7,6 +7,7 @@ use redb::{Database, ReadableDatabase as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::derived::{self, Fault, guarded};
+use crate::handle::Handle;
 use crate::vectors::Collection;
 
 /// Collection and document to the stamp in JSON.
@@ -26,7 +27,7 @@ pub struct Stamp {
 /// The store of stamps. It is derived: without it all vectors are sent again, out of the cache.
 #[derive(Debug)]
 pub struct Stamps {
-    database: Database,
+    handle: Handle,
 }
 
 impl Stamps {
@@ -36,12 +37,14 @@ impl Stamps {
     /// When the system refuses, or another process has it.
     pub fn open(file: &Path) -> Result<Self, Fault> {
         derived::open(file, |file| {
-            let database = Database::create(file)?;
-            let write = database.begin_write()?;
-            write.open_table(STAMPS)?;
-            write.open_table(CURRENT)?;
-            write.commit()?;
-            Ok(Self { database })
+            let handle = Handle::open(file)?;
+            handle.with(|database| {
+                let write = database.begin_write()?;
+                write.open_table(STAMPS)?;
+                write.open_table(CURRENT)?;
+                Ok(write.commit()?)
+            })?;
+            Ok(Self { handle })
         })
     }
 
@@ -50,9 +53,8 @@ impl Stamps {
     /// # Errors
     /// When the store fails.
     pub fn current(&self, content: &str) -> Result<Option<Collection>, Fault> {
-        guarded(|| {
-            let read = self.database.begin_read()?;
-            let json = read.open_table(CURRENT)?.get(content)?;
+        self.with(|database| {
+            let json = database.begin_read()?.open_table(CURRENT)?.get(content)?;
             Ok(json.and_then(|json| serde_json::from_slice(json.value()).ok()))
         })
     }
@@ -62,12 +64,11 @@ impl Stamps {
     /// # Errors
     /// When the store fails.
     pub fn make_current(&self, collection: &Collection) -> Result<(), Fault> {
-        guarded(|| {
+        self.with(|database| {
             let json = serde_json::to_vec(collection).expect("a collection is plain data");
-            let write = self.database.begin_write()?;
+            let write = database.begin_write()?;
             write.open_table(CURRENT)?.insert(collection.content.as_str(), &*json)?;
-            write.commit()?;
-            Ok(())
+            Ok(write.commit()?)
         })
     }
 
@@ -76,9 +77,9 @@ impl Stamps {
     /// # Errors
     /// When the store fails.
     pub fn all(&self, collection: &Collection) -> Result<BTreeMap<String, Stamp>, Fault> {
-        guarded(|| {
+        self.with(|database| {
             let name = collection.to_string();
-            let read = self.database.begin_read()?;
+            let read = database.begin_read()?;
             let table = read.open_table(STAMPS)?;
             let mut stamps = BTreeMap::new();
             for entry in table.range((name.as_str(), "")..)? {
@@ -101,9 +102,9 @@ impl Stamps {
     /// # Errors
     /// When the store fails.
     pub fn set(&self, collection: &Collection, stamps: &[(String, Option<Stamp>)]) -> Result<(), Fault> {
-        guarded(|| {
+        self.with(|database| {
             let name = collection.to_string();
-            let write = self.database.begin_write()?;
+            let write = database.begin_write()?;
             {
                 let mut table = write.open_table(STAMPS)?;
                 for (document, stamp) in stamps {
@@ -116,8 +117,7 @@ impl Stamps {
                     }
                 }
             }
-            write.commit()?;
-            Ok(())
+            Ok(write.commit()?)
         })
     }
 
@@ -128,5 +128,8 @@ impl Stamps {
     pub fn forget(&self, collection: &Collection) -> Result<(), Fault> {
         let documents: Vec<_> = self.all(collection)?.into_keys().map(|document| (document, None)).collect();
         self.set(collection, &documents)
+    }
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Fault> {
+        guarded(|| Ok(self.handle.with(work)?))
     }
 }
