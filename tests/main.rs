@@ -33,4 +33,5 @@ mod removal;
 mod restored;
 mod support;
 mod tidy;
+mod transfer;
 mod why;

@@ -18,6 +18,7 @@ use crate::embed::cache::{Cache, CacheError};
 use crate::index::record::{Privacy, Record};
 use crate::index::words::IndexError;
 use crate::ingest::shared::Serving;
+use crate::ingest::worker::WorkerError;
 use crate::meaning::Ready;
 use crate::note::Span;
 use crate::path::VaultPath;
@@ -30,8 +31,9 @@ const FORMAT: &str = "rhizome-vault";
 const VERSION: u32 = 1;
 /// Longest line, in bytes: a document whose every byte is escaped.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
-/// Documents, and vectors, that are kept together.
+/// Documents, and vectors, that are kept together, and how many bytes of lines at most, but for the last.
 const BATCH: usize = 500;
+const BATCH_BYTES: usize = 32 << 20;
 /// Most numbers of a vector.
 const DIMENSION_MAX: usize = 16_384;
 
@@ -116,6 +118,9 @@ pub enum TransferError {
     /// What was embedded before.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Pushed documents are kept and not searchable yet.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
 }
 
 /// What is written.
@@ -215,14 +220,23 @@ pub struct Import<'a> {
     pub documents: &'a Documents,
     /// What was embedded before: whoever keeps vectors finds them there, and asks no embedder.
     pub cache: Option<&'a Cache>,
+    /// Told of documents that are kept, and returns when they are searchable.
+    pub kept: &'a dyn Fn(Vec<VaultPath>) -> Result<(), WorkerError>,
 }
 
-/// Takes lines, and tells the pushed documents that came with them. A fault in a line leaves what was before it.
+/// What was taken and is not kept yet.
+#[derive(Default)]
+struct Batch {
+    documents: Vec<Document>,
+    vectors: Vec<(String, Vec<f32>)>,
+    bytes: usize,
+}
+
+/// Takes lines. A fault in one leaves what was before it, kept and searchable.
 ///
 /// # Errors
 /// When a line is none of ours, or something cannot be stored.
-pub fn import(input: &mut impl BufRead, target: &Import<'_>) -> Result<(Counts, Vec<VaultPath>), TransferError> {
-    let (mut counts, mut ids) = (Counts::default(), Vec::new());
+pub fn import(input: &mut impl BufRead, target: &Import<'_>) -> Result<Counts, TransferError> {
     let mut lines = Lines { input, number: 0, line: Vec::new() };
     let head: Head = lines.next()?.ok_or_else(|| lines.wrong("there is nothing; an export begins with its form"))?;
     if head.format != FORMAT || head.version != VERSION {
@@ -232,49 +246,58 @@ pub fn import(input: &mut impl BufRead, target: &Import<'_>) -> Result<(Counts, 
     {
         return Err(lines.wrong(format!("vectors have 1 to {DIMENSION_MAX} numbers, not {}", embedder.dimension)));
     }
-    let (mut documents, mut vectors) = (Vec::new(), Vec::new());
+    let mut batch = Batch::default();
+    let taken = take(&mut lines, head.embedder.as_ref(), target, &mut batch);
+    if !matches!(taken, Err(TransferError::Line { .. } | TransferError::Lines(_)) | Ok(_)) {
+        return taken;
+    }
+    keep(target, head.embedder.as_ref(), &mut batch)?;
+    taken
+}
+
+fn take(
+    lines: &mut Lines<'_, impl BufRead>,
+    embedder: Option<&EmbedderId>,
+    target: &Import<'_>,
+    batch: &mut Batch,
+) -> Result<Counts, TransferError> {
+    let mut counts = Counts::default();
     while let Some(line) = lines.next::<Line>()? {
         match line {
             Line::Document(line) => {
                 counts.documents += 1;
                 counts.pushed += u64::from(line.pushed.is_some());
-                ids.extend(line.pushed.iter().map(|document| document.id.clone()));
-                documents.extend(line.pushed);
+                batch.documents.extend(line.pushed);
             }
             Line::Passage(line) => {
                 counts.passages += 1;
                 if let Some(text) = line.vector {
-                    let dimension = head.embedder.as_ref().map_or(0, |embedder| embedder.dimension);
+                    let dimension = embedder.map_or(0, |embedder| embedder.dimension);
                     let vector = decoded(&text, dimension).map_err(|why| lines.wrong(why))?;
                     counts.vectors += 1;
-                    vectors.push((line.digest, vector));
+                    batch.vectors.push((line.digest, vector));
                 }
             }
         }
-        if documents.len() == BATCH || vectors.len() == BATCH {
-            keep(target, head.embedder.as_ref(), &mut documents, &mut vectors)?;
+        batch.bytes += lines.line.len();
+        if batch.documents.len() == BATCH || batch.vectors.len() == BATCH || batch.bytes > BATCH_BYTES {
+            keep(target, embedder, batch)?;
         }
     }
-    keep(target, head.embedder.as_ref(), &mut documents, &mut vectors)?;
-    Ok((counts, ids))
+    Ok(counts)
 }
 
-fn keep(
-    target: &Import<'_>,
-    embedder: Option<&EmbedderId>,
-    documents: &mut Vec<Document>,
-    vectors: &mut Vec<(String, Vec<f32>)>,
-) -> Result<(), TransferError> {
+fn keep(target: &Import<'_>, embedder: Option<&EmbedderId>, batch: &mut Batch) -> Result<(), TransferError> {
+    let Batch { documents, vectors, bytes: _ } = std::mem::take(batch);
     if let (Some(cache), Some(embedder)) = (target.cache, embedder) {
         let entries: Vec<(&str, Vec<f32>)> =
             vectors.iter().map(|(digest, vector)| (digest.as_str(), vector.clone())).collect();
         cache.put(embedder, &entries)?;
     }
-    vectors.clear();
     // a document is indexed after its vectors are known
     if !documents.is_empty() {
-        target.documents.put(documents)?;
-        documents.clear();
+        target.documents.put(&documents)?;
+        (target.kept)(documents.into_iter().map(|document| document.id).collect())?;
     }
     Ok(())
 }

@@ -58,10 +58,9 @@ impl Node {
         let work = move || {
             let opened = node.context.open()?;
             let mut input = BufReader::new(Taken { received, piece: Bytes::new() });
-            let target = Import { documents: &opened.documents, cache: opened.cache.as_deref() };
-            let (counts, ids) = transfer::import(&mut input, &target).map_err(|error| wrong(&error))?;
-            opened.notes.worker.documents(ids).map_err(|error| storage(&error))?;
-            Ok(counts)
+            let kept = |ids| opened.notes.worker.documents(ids);
+            let target = Import { documents: &opened.documents, cache: opened.cache.as_deref(), kept: &kept };
+            transfer::import(&mut input, &target).map_err(|error| wrong(&error))
         };
         let taken = tokio::task::spawn_blocking(work);
         while let Some(piece) = body.next().await {
@@ -83,6 +82,7 @@ fn wrong(error: &TransferError) -> Error {
         TransferError::Index(error) => storage(error),
         TransferError::Vectors(error) => storage(error),
         TransferError::Cache(error) => storage(error),
+        TransferError::Worker(error) => storage(error),
     }
 }
 

@@ -11,4 +11,5 @@ mod kept;
 mod meaning;
 mod search;
 mod support;
+mod transfer;
 mod watched;
