@@ -21,6 +21,8 @@ mod jobs;
 mod ledger;
 mod load;
 mod machine;
+#[path = "../support/notes.rs"]
+mod notes;
 mod offline;
 mod peers;
 #[path = "../support/port.rs"]
@@ -112,19 +114,26 @@ async fn measure(options: &Options) -> Outcome<()> {
     for area in Area::ALL.into_iter().filter(|area| options.only.is_none_or(|only| only == *area)) {
         let started = Instant::now();
         let mut add = |row: Row| table.add(row);
-        let result = match area {
-            Area::Jobs => jobs::measure(&options.bin, &mut add).await,
-            Area::Ledger => ledger::measure(&options.bin, &mut add).await,
-            Area::Vault => vault::measure(&options.bin, &mut add).await,
-            Area::Api => api::measure(&options.bin, &mut add).await,
-            Area::Scale => scale::measure(&options.bin, &mut add).await,
-            Area::Failure => failure::measure(&options.bin, &options.soak, &mut add).await,
-            Area::Peers => match &options.peers {
-                Some(peers) => peers::measure(&options.bin, peers, &mut add).await,
-                None => Ok(()),
-            },
-            // their parts are not here yet
-            Area::Llm => Ok(()),
+        let measured = async {
+            match area {
+                Area::Jobs => jobs::measure(&options.bin, &mut add).await,
+                Area::Ledger => ledger::measure(&options.bin, &mut add).await,
+                Area::Vault => vault::measure(&options.bin, &mut add).await,
+                Area::Api => api::measure(&options.bin, &mut add).await,
+                Area::Scale => scale::measure(&options.bin, &mut add).await,
+                Area::Failure => failure::measure(&options.bin, &options.soak, &mut add).await,
+                Area::Peers => match &options.peers {
+                    Some(peers) => peers::measure(&options.bin, peers, &mut add).await,
+                    None => Ok(()),
+                },
+                // their parts are not here yet
+                Area::Llm => Ok(()),
+            }
+        };
+        let limit = area.limit();
+        let result = match tokio::time::timeout(limit, measured).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("it was not measured within {} s", limit.as_secs()).into()),
         };
         if let Err(error) = result {
             failed.push(format!("{area}: {error}"));

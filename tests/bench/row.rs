@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -27,6 +28,14 @@ pub enum Area {
 impl Area {
     pub const ALL: [Self; 8] =
         [Self::Jobs, Self::Ledger, Self::Vault, Self::Llm, Self::Api, Self::Scale, Self::Failure, Self::Peers];
+
+    /// How long measuring it may take.
+    pub fn limit(self) -> Duration {
+        // a model on two cores needs this for ten thousand notes
+        const VAULT: Duration = Duration::from_secs(2_700);
+        const OTHER: Duration = Duration::from_secs(1_500);
+        if self == Self::Vault { VAULT } else { OTHER }
+    }
 }
 
 impl fmt::Display for Area {

@@ -13,9 +13,9 @@ use vault::embed::minilm::MiniLm;
 use vault::ingest::shared::Phase;
 use vault::search::Answer;
 
-use crate::Outcome;
 use crate::machine::{Machine, until};
 use crate::row::{Area, Row, Target, quantile};
+use crate::{Outcome, notes};
 
 /// Notes of the three corpora.
 const SMALL: usize = 6_000;
@@ -137,7 +137,7 @@ fn bytes(folder: &Path) -> Outcome<u64> {
 /// One to three words of the corpus each, the same in every run.
 fn queries(vault: &Path) -> Outcome<Vec<String>> {
     let mut words = Vec::new();
-    for file in files(vault)?.into_iter().step_by(11) {
+    for file in notes::below(vault)?.into_iter().step_by(11) {
         let text = fs::read_to_string(file)?;
         let plain = text.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic));
         words.extend(plain.step_by(17).map(str::to_owned));
@@ -146,21 +146,6 @@ fn queries(vault: &Path) -> Outcome<Vec<String>> {
         }
     }
     Ok((0..SEARCHES).map(|at| words[at * 3..at * 3 + 1 + at % 3].join(" ")).collect())
-}
-
-fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(self::files(&path)?);
-        } else if path.extension().is_some_and(|end| end == "md") {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }
 
 /// Searches over HTTP. `apart_ms` is what the query's embedding takes, which is not counted.

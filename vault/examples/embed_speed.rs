@@ -4,10 +4,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own reads its arguments")]
 
+#[path = "../../tests/support/notes.rs"]
+mod notes;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use vault::embed::Embedder as _;
@@ -24,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("embed_speed VAULT MODEL COUNT THREADS PASSAGES".into());
     };
     let mut texts = Vec::new();
-    for note in notes(Path::new(vault))? {
+    for note in notes::below(Path::new(vault))? {
         let source = Source::new(fs::read(note)?);
         let passages = chunk::passages(source.text(), &parse::note(&source));
         texts.extend(passages.into_iter().map(|passage| source.text()[passage.span].to_owned()));
@@ -47,19 +50,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{:.1}", texts.len() as f64 / began.elapsed().as_secs_f64());
     Ok(())
-}
-
-fn notes(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let mut notes = Vec::new();
-    let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if path.is_dir() {
-            notes.extend(self::notes(&path)?);
-        } else if path.extension().is_some_and(|end| end == "md") {
-            notes.push(path);
-        }
-    }
-    Ok(notes)
 }
