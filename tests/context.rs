@@ -239,7 +239,7 @@ fn code_and_runs_are_searched() {
         paths(answer) == ["project/book.rs"]
     });
     assert_eq!(answer["hits"][0]["headings"], json!(["impl Book"]), "{answer:#}");
-    fault::kill_named(&node.home, "symbols");
+    fault::kill_child(node.daemon().id(), "symbols");
     fs::write(tree.join("late.py"), "class Late:\n    def wombat(self):\n        return 1\n").unwrap();
     let wombat = ["search", "--in", "code", "wombat"];
     let answer = node.says("what comes after is found", &wombat, |answer| paths(answer) == ["project/late.py"]);

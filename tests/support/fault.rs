@@ -48,11 +48,13 @@ pub fn stopped(home: &Home) -> Vec<u32> {
 
 /// The processes of a home that have `argument` among their arguments.
 pub fn named(home: &Home, argument: &str) -> Vec<u32> {
-    let named = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|part| part == argument.as_bytes())
-    };
-    home.processes().into_iter().filter(named).collect()
+    home.processes().into_iter().filter(|pid| has_argument(*pid, argument)).collect()
+}
+
+/// A zombie has none.
+fn has_argument(pid: u32, argument: &str) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).any(|part| part == argument.as_bytes())
 }
 
 /// Kills the processes of a home that have `argument` among their arguments, and waits until they are gone.
@@ -63,6 +65,25 @@ pub fn kill_named(home: &Home, argument: &str) {
         living.iter().for_each(|pid| signal(*pid, Signal::KILL));
         living.is_empty().then_some(())
     });
+}
+
+/// Kills the child of a process that has `argument` among its arguments, and waits until it is gone.
+#[track_caller]
+pub fn kill_child(parent: u32, argument: &str) {
+    let children = || -> Vec<u32> {
+        let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_wanted = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let of = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+            of == Some(parent) && has_argument(*pid, argument)
+        };
+        pids.filter(is_wanted).collect()
+    };
+    let killed = children();
+    assert!(!killed.is_empty(), "process {parent} has no child {argument}");
+    killed.iter().for_each(|pid| signal(*pid, Signal::KILL));
+    wait::until("the child is gone", wait::LIMIT, || children().is_empty().then_some(()));
 }
 
 /// Kills all processes of a home, and waits until they are gone.

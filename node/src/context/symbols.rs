@@ -49,12 +49,17 @@ impl Finder {
             return Ok(Vec::new());
         }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut process = match running.take() {
-            Some(process) => process,
-            None => Running::start(&self.program).map_err(|error| format!("the parser does not start: {error}"))?,
+        // one that was started for another text may have ended since, and not over this one
+        let known = running.take().and_then(|mut process| Some((process.ask(language, text).ok()?, process)));
+        let (symbols, mut process) = match known {
+            Some(known) => known,
+            None => {
+                let start = Running::start(&self.program);
+                let mut process = start.map_err(|error| format!("the parser does not start: {error}"))?;
+                let asked = process.ask(language, text);
+                (asked.map_err(|error| format!("the parser ended over it: {error}"))?, process)
+            }
         };
-        // one that failed is not used again
-        let symbols = process.ask(language, text).map_err(|error| format!("the parser ended over it: {error}"))?;
         process.used = Instant::now();
         *running = Some(process);
         Ok(symbols)
