@@ -118,7 +118,8 @@ impl Root {
     /// When it is not there, is no folder or cannot be read.
     pub fn open(folder: &Path) -> Result<Self, RootError> {
         let unreadable = |source: Errno| RootError::Unreadable { folder: folder.to_owned(), source: source.into() };
-        let descriptor = match open_folder(folder) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = match openat(CWD, folder, flags, Mode::empty()) {
             Ok(descriptor) => descriptor,
             Err(Errno::NOENT) => return Err(RootError::Missing(folder.to_owned())),
             Err(Errno::NOTDIR) => return Err(RootError::NotAFolder(folder.to_owned())),
@@ -140,16 +141,23 @@ impl Root {
         Arc::clone(&self.descriptor.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the folder that now is where the one was that was opened; true where it took another. An empty one is not
-    /// taken: a disk that is not mounted leaves that.
+    /// Takes the folder that now is where the one was that was opened; true where it took another. One with nothing in it
+    /// but hidden files is not taken, since a disk that is not mounted leaves that, and no link is followed.
     pub fn reopen(&self) -> bool {
         if self.is_there() {
             return false;
         }
-        let Ok(descriptor) = open_folder(&self.folder) else { return false };
-        let is_name = |name: &[u8]| ![&b"."[..], b".."].contains(&name);
+        // a link in its place, or above it, may lead to anything
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat2(CWD, &self.folder, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+        let Ok(descriptor) = opened else { return false };
+        let is_something = |name: &[u8]| match name {
+            b".obsidian" | b".git" => true,
+            b"lost+found" => false,
+            name => !name.starts_with(b"."),
+        };
         let has_something = Dir::read_from(&descriptor)
-            .is_ok_and(|names| names.flatten().any(|entry| is_name(entry.file_name().to_bytes())));
+            .is_ok_and(|names| names.flatten().any(|entry| is_something(entry.file_name().to_bytes())));
         if has_something {
             *self.descriptor.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(descriptor);
         }
@@ -296,10 +304,6 @@ impl Root {
         children.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(children)
     }
-}
-
-fn open_folder(folder: &Path) -> Result<OwnedFd, Errno> {
-    openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn regular(stat: &FileStat) -> Result<Stat, FileError> {

@@ -103,6 +103,8 @@ pub struct Ingest {
     changed: bool,
     /// Folders that were looked into and are to be watched.
     met: Vec<PathBuf>,
+    /// Folders that were found to be gone.
+    away: BTreeSet<PathBuf>,
 }
 
 impl Reads {
@@ -166,6 +168,7 @@ impl Ingest {
             stopping,
             changed: true,
             met: Vec::new(),
+            away: BTreeSet::new(),
         };
         Ok((ingest, shared))
     }
@@ -359,6 +362,11 @@ impl Ingest {
     /// Folders that were looked into since this was asked last, where they have to be watched one by one.
     pub(super) fn take_met(&mut self) -> Vec<PathBuf> {
         mem::take(&mut self.met)
+    }
+
+    /// Folders that were found to be gone since this was asked last.
+    pub(super) fn take_away(&mut self) -> BTreeSet<PathBuf> {
+        mem::take(&mut self.away)
     }
 
     fn commit(&mut self) -> Result<(), IngestError> {

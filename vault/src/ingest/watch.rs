@@ -94,19 +94,24 @@ impl Watch {
     /// Watches one more folder, by itself. One that is watched already stays so.
     pub fn add(&mut self, folder: &Path) {
         match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-            // it has gone again
-            Err(Error { kind: ErrorKind::PathNotFound, .. }) | Ok(()) => {}
-            Err(Error { kind: ErrorKind::Io(error), .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(()) => {}
+            Err(error) if has_gone(&error) => {}
             Err(error) => drop(self.blind.set(told(&error))),
         }
     }
 
-    /// Watches a folder that has come in the place of one that is watched no more.
-    pub fn again(&mut self, folder: &Path, depth: Depth) {
+    /// Watches a folder that has come in the place of one that is watched no more. False where something in it went
+    /// meanwhile, so that not all of it is watched.
+    pub fn again(&mut self, folder: &Path, depth: Depth) -> bool {
         // of the one that has gone nothing may be left to take back
         self.watcher.unwatch(folder).ok();
-        if let Err(error) = self.watcher.watch(folder, depth.mode()) {
-            self.blind.set(told(&error)).ok();
+        match self.watcher.watch(folder, depth.mode()) {
+            Ok(()) => true,
+            Err(error) if has_gone(&error) => false,
+            Err(error) => {
+                self.blind.set(told(&error)).ok();
+                true
+            }
         }
     }
 
@@ -123,6 +128,14 @@ impl Watch {
 
 fn changes(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+fn has_gone(error: &Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 fn told(error: &notify::Error) -> String {

@@ -70,7 +70,8 @@ impl Worker {
         let (watches, changed) = (messages.clone(), Box::new(changed));
         let (shows, stops) = (Arc::clone(&shared), Arc::clone(&stopping));
         let ingest = Some(ingest.until(Arc::clone(&stopping)));
-        let mut thread = Thread { source, ingest, shared: shows, changed, stopping: stops, are_there: true };
+        let (away, unwatched) = (BTreeSet::new(), BTreeSet::new());
+        let mut thread = Thread { source, ingest, shared: shows, changed, stopping: stops, away, unwatched };
         let thread = Builder::new().name("vault".to_owned()).spawn(move || thread.run(&received, &watches))?;
         Ok(Self { messages, thread: Some(thread), shared, stopping })
     }
@@ -134,8 +135,10 @@ struct Thread {
     shared: Arc<Shared>,
     changed: Box<dyn Fn() + Send>,
     stopping: Arc<AtomicBool>,
-    /// Whether each folder was the one that was opened, when that was last looked at.
-    are_there: bool,
+    /// The folders that were gone when that was last looked at.
+    away: BTreeSet<PathBuf>,
+    /// Folders that are back, and not all of which is watched yet.
+    unwatched: BTreeSet<PathBuf>,
 }
 
 /// What is to be done.
@@ -200,6 +203,8 @@ impl Thread {
             } else if scans {
                 next_scan = Instant::now() + scan_every;
             }
+            // one may have gone, or come back, meanwhile: the next look finds that it is otherwise
+            self.away.extend(self.ingest.as_mut().map(Ingest::take_away).unwrap_or_default());
             for reply in work.replies {
                 // who asked may have gone
                 reply.send(done.as_ref().copied().map_err(ToString::to_string)).ok();
@@ -238,17 +243,18 @@ impl Thread {
     fn look_for_folders(&mut self, watch: &mut Option<Watch>) -> bool {
         let Some(trees) = &self.source.files else { return false };
         let depth = self.source.reads.watched();
-        let mut is_changed = false;
         for folder in trees.reopen() {
             tracing::info!(folder = %folder.display(), "the folder is back and is looked at again");
-            is_changed = true;
-            if let Some(watch) = watch {
-                watch.again(folder, depth);
-            }
+            self.unwatched.insert(folder.to_owned());
         }
-        let are_there = trees.are_there();
-        is_changed |= are_there != self.are_there;
-        self.are_there = are_there;
+        let mut is_changed = !self.unwatched.is_empty();
+        match watch {
+            Some(watch) => self.unwatched.retain(|folder| !watch.again(folder, depth)),
+            None => self.unwatched.clear(),
+        }
+        let away = trees.away();
+        is_changed |= away != self.away;
+        self.away = away;
         is_changed
     }
 

@@ -37,9 +37,9 @@ impl Trees {
         self.0.iter().map(|(_, root)| root.folder())
     }
 
-    /// Whether each is still the folder that was opened.
-    pub fn are_there(&self) -> bool {
-        self.0.iter().all(|(_, root)| root.is_there())
+    /// Those that are no longer the folder that was opened.
+    pub fn away(&self) -> BTreeSet<PathBuf> {
+        self.0.iter().filter(|(_, root)| !root.is_there()).map(|(_, root)| root.folder().to_owned()).collect()
     }
 
     /// As [`Root::reopen`] of each; where those are that were taken anew.

@@ -230,8 +230,8 @@ fn a_vault_that_goes_is_not_forgotten() {
     assert_eq!(vault.found("quince"), ["deep/a.md"]);
 }
 
-/// A vault that was removed and made again is found and watched without a restart; an empty folder, as a disk leaves it that
-/// is not mounted, is none.
+/// A vault that was removed and made again is found and watched without a restart; neither a link nor an empty folder, as a
+/// disk leaves it that is not mounted, is taken for it.
 #[test]
 fn a_vault_that_is_made_again_is_found() {
     let mut vault = Vault::new();
@@ -240,7 +240,15 @@ fn a_vault_that_is_made_again_is_found() {
     let is_away = |vault: &Vault| vault.status().skipped.contains_key("the whole folder");
     fs::rename(vault.root(), vault.index().parent().unwrap().join("aside")).unwrap();
     vault.until("it is told", is_away);
-    fs::create_dir(vault.root()).unwrap();
+    let other = vault.index().parent().unwrap().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("c.md"), "quince\n").unwrap();
+    symlink(&other, vault.root()).unwrap();
+    vault.worker().scan().unwrap();
+    assert!(is_away(&vault) && vault.found("quince") == ["deep/a.md"], "a link was taken for the vault");
+    fs::remove_file(vault.root()).unwrap();
+    fs::create_dir_all(vault.root().join("lost+found")).unwrap();
+    vault.write(".keep", "");
     vault.worker().scan().unwrap();
     assert!(is_away(&vault) && vault.found("quince") == ["deep/a.md"], "an empty folder was taken for the vault");
     vault.write("b.md", "quince\n");

@@ -9,8 +9,8 @@ use super::super::watch::Depth;
 use super::{CONFLICT, DEPTH_MAX, Ingest, IngestError, LINKS_MAX, PAGE_DOCUMENTS};
 use crate::memory;
 use crate::path::VaultPath;
-use crate::root::ChildKind;
 use crate::root::trees::Trees;
+use crate::root::{ChildKind, FileError};
 
 impl Ingest {
     /// Makes the index what the vault and the documents are.
@@ -75,6 +75,9 @@ impl Ingest {
             let children = match root.children(&folder) {
                 Ok(children) => children,
                 Err(error) => {
+                    if let FileError::Replaced(gone) = &error {
+                        self.away.insert(gone.clone());
+                    }
                     // what was in it is not gone: it is only not seen
                     let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
                     seen.extend(self.indexed_below(&below, &BTreeSet::new()));
