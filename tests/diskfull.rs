@@ -13,6 +13,8 @@ use crate::support::node::Node;
 use crate::support::wait;
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// More than a database has room for in its file.
+const IMPORTED_BYTES: usize = 4 << 20;
 /// Blocks of a small file system.
 const BLOCK_BYTES: usize = 1 << 10;
 
@@ -77,6 +79,13 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     assert_eq!(ann.jobs(), jobs, "a restart changes nothing");
 }
 
+/// One document as the lines of an import.
+fn import_of(text: &str) -> String {
+    let pushed = json!({"id": "large", "text": text, "privacy": "open"});
+    let line = json!({"document": {"name": "/pushed/large", "title": "", "digest": "", "privacy": "open", "tags": [], "pushed": pushed}});
+    format!("{}\n{line}\n", json!({"format": "rhizome-vault", "version": 1, "embedder": null}))
+}
+
 /// A disk that is full under the index, the vectors and the pushed documents: it is told, nothing acknowledged is lost, and
 /// all of it goes on by itself once there is room.
 #[test]
@@ -99,8 +108,8 @@ fn a_full_disk_under_the_vault_passes() {
         ann.ask("POST", "/v1/ingest", &typed, json!({"documents": [document]}).to_string().as_bytes()).unwrap()
     };
     assert_eq!(push(0).status, 200);
-    let export = ann.home.join("export.jsonl");
-    ann.cli(&["vault", "export", export.to_str().unwrap()]).ok();
+    let lines = ann.home.join("lines.jsonl");
+    fs::write(&lines, import_of(&"marmalade ".repeat(IMPORTED_BYTES / 10))).unwrap();
     fill(&disk);
 
     let mut acknowledged = 1;
@@ -112,7 +121,7 @@ fn a_full_disk_under_the_vault_passes() {
     let problem = refused.json();
     assert_eq!((refused.status, &problem["code"]), (507, &json!("storage")), "{problem:#}");
     assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains("disk")), "{problem:#}");
-    let import = ann.cli(&["vault", "import", export.to_str().unwrap()]);
+    let import = ann.cli(&["vault", "import", lines.to_str().unwrap()]);
     assert_eq!(import.code, 74, "{import:?}");
     fs::write(vault.join("Boat.md"), "The boat lies in the harbour, its mast broken.\n").unwrap();
     ann.says("it is told", &["vault", "status"], |status| status["index"]["failure"].is_string());
@@ -124,9 +133,10 @@ fn a_full_disk_under_the_vault_passes() {
     let near = ["search", "damaged sailing ship", "--mode", "vector", "--limit", "1"];
     ann.says("it is near", &near, |answer| paths(answer) == ["Boat.md"]);
     assert_eq!(push(acknowledged).status, 200);
-    ann.cli(&["vault", "import", export.to_str().unwrap()]).ok();
+    ann.cli(&["vault", "import", lines.to_str().unwrap()]).ok();
+    assert_eq!(paths(&ann.json(&["search", "marmalade", "--mode", "keyword"])), ["/pushed/large"]);
     until_all_have_vectors(&ann);
-    let found = |node: &Node| paths(&node.json(&["search", "quinces", "--mode", "keyword", "--limit", "100"])).len();
+    let found = |node: &Node| paths(&node.json(&["search", "quinces", "--mode", "keyword", "--limit", "200"])).len();
     assert_eq!(found(&ann), acknowledged + 1);
     assert!(!ann.log().contains("panicked"), "{}", ann.log());
     ann.down();

@@ -16,6 +16,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
             "node/src/store",
             "vault/src/derived",
             "vault/src/documents",
+            "vault/src/handle",
             "vault/src/embed/cache",
             "vault/src/meaning/",
             "vault/src/vectors/local",

@@ -22,6 +22,7 @@ impl<E: Into<redb::Error>> From<E> for Fault {
             error @ (redb::Error::TableTypeMismatch { .. }
             | redb::Error::TableIsMultimap(_)
             | redb::Error::TableIsNotMultimap(_)
+            | redb::Error::TableDoesNotExist(_)
             | redb::Error::TypeDefinitionChanged { .. }
             | redb::Error::UpgradeRequired(_)
             | redb::Error::RepairAborted) => Self::Damaged(error.to_string()),
