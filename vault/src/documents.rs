@@ -42,6 +42,20 @@ fn open() -> Privacy {
     Privacy::Open
 }
 
+impl Document {
+    /// Whether it may be kept.
+    ///
+    /// # Errors
+    /// When its text or its id is too long.
+    pub fn check(&self) -> Result<(), DocumentsError> {
+        if self.text.len() > DOCUMENT_BYTES_MAX {
+            return Err(DocumentsError::Long(self.text.len()));
+        }
+        let id_bytes = self.id.as_str().len();
+        if id_bytes > ID_BYTES_MAX { Err(DocumentsError::LongId(id_bytes)) } else { Ok(()) }
+    }
+}
+
 /// Why a document is not kept or found.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentsError {
@@ -112,19 +126,14 @@ impl Documents {
     /// # Errors
     /// When one is too long, there are too many, or the store fails.
     pub fn put(&self, documents: &[Document]) -> Result<(), DocumentsError> {
-        if let Some(long) = documents.iter().find(|document| document.text.len() > DOCUMENT_BYTES_MAX) {
-            return Err(DocumentsError::Long(long.text.len()));
-        }
-        if let Some(long) = documents.iter().find(|document| document.id.as_str().len() > ID_BYTES_MAX) {
-            return Err(DocumentsError::LongId(long.id.as_str().len()));
-        }
+        documents.iter().try_for_each(Document::check)?;
         let fits = self.write(|write| {
             let mut table = write.open_table(DOCUMENTS)?;
             for document in documents {
                 let json = serde_json::to_vec(document).expect("a document is plain data");
                 table.insert(document.id.as_str(), &*json)?;
             }
-            Ok(Some(()).filter(|()| table.len().is_ok_and(|count| count <= DOCUMENTS_MAX)))
+            Ok((table.len()? <= DOCUMENTS_MAX).then_some(()))
         })?;
         fits.ok_or(DocumentsError::Full)
     }

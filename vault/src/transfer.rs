@@ -265,9 +265,16 @@ fn take(
     while let Some(line) = lines.next::<Line>()? {
         match line {
             Line::Document(line) => {
+                // only now have those before it all their passages
+                if batch.documents.len() == BATCH || batch.bytes > BATCH_BYTES {
+                    keep(target, embedder, batch)?;
+                }
                 counts.documents += 1;
-                counts.pushed += u64::from(line.pushed.is_some());
-                batch.documents.extend(line.pushed);
+                if let Some(document) = line.pushed {
+                    document.check().map_err(|error| lines.wrong(error.to_string()))?;
+                    counts.pushed += 1;
+                    batch.documents.push(document);
+                }
             }
             Line::Passage(line) => {
                 counts.passages += 1;
@@ -276,28 +283,38 @@ fn take(
                     let vector = decoded(&text, dimension).map_err(|why| lines.wrong(why))?;
                     counts.vectors += 1;
                     batch.vectors.push((line.digest, vector));
+                    if batch.vectors.len() == BATCH {
+                        keep_vectors(target, embedder, &mut batch.vectors)?;
+                    }
                 }
             }
         }
         batch.bytes += lines.line.len();
-        if batch.documents.len() == BATCH || batch.vectors.len() == BATCH || batch.bytes > BATCH_BYTES {
-            keep(target, embedder, batch)?;
-        }
     }
     Ok(counts)
 }
 
 fn keep(target: &Import<'_>, embedder: Option<&EmbedderId>, batch: &mut Batch) -> Result<(), TransferError> {
-    let Batch { documents, vectors, bytes: _ } = std::mem::take(batch);
+    let Batch { documents, mut vectors, bytes: _ } = std::mem::take(batch);
+    // a document is indexed after its vectors are known
+    keep_vectors(target, embedder, &mut vectors)?;
+    if !documents.is_empty() {
+        target.documents.put(&documents)?;
+        (target.kept)(documents.into_iter().map(|document| document.id).collect())?;
+    }
+    Ok(())
+}
+
+fn keep_vectors(
+    target: &Import<'_>,
+    embedder: Option<&EmbedderId>,
+    vectors: &mut Vec<(String, Vec<f32>)>,
+) -> Result<(), TransferError> {
+    let vectors = std::mem::take(vectors);
     if let (Some(cache), Some(embedder)) = (target.cache, embedder) {
         let entries: Vec<(&str, Vec<f32>)> =
             vectors.iter().map(|(digest, vector)| (digest.as_str(), vector.clone())).collect();
         cache.put(embedder, &entries)?;
-    }
-    // a document is indexed after its vectors are known
-    if !documents.is_empty() {
-        target.documents.put(&documents)?;
-        (target.kept)(documents.into_iter().map(|document| document.id).collect())?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read as _, repeat};
 
-use vault::documents::{Document, Documents};
+use vault::documents::{DOCUMENT_BYTES_MAX, Document, Documents};
 use vault::index::record::Privacy;
 use vault::path::VaultPath;
 use vault::transfer::{Counts, Import, LINE_BYTES_MAX, TransferError, import};
@@ -42,6 +42,10 @@ fn a_fault_leaves_what_was_before_it() {
     let error = take(&vault, &documents, endless).unwrap_err();
     assert_eq!(error.to_string(), format!("line 3: it is longer than {LINE_BYTES_MAX} bytes"));
     vault.until_found("quince", &["/pushed/one", "/pushed/three", "/pushed/two"]);
+    let long = [HEAD, &line("four", "quince four"), &line("long", &"a".repeat(DOCUMENT_BYTES_MAX + 1))].concat();
+    let error = take(&vault, &documents, long.as_bytes()).unwrap_err();
+    assert!(error.to_string().starts_with("line 3: the document has"), "{error}");
+    vault.until_found("quince four", &["/pushed/four", "/pushed/one", "/pushed/three", "/pushed/two"]);
 }
 
 /// Many large documents are kept piece by piece, and all are found when it has ended.
