@@ -49,20 +49,22 @@ impl Finder {
             return Ok(Vec::new());
         }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // one that was started for another text may have ended since, and not over this one
-        let known = running.take().and_then(|mut process| Some((process.ask(language, text).ok()?, process)));
+        let known = running.take().map(|mut process| (process.ask(language, text), process));
         let (symbols, mut process) = match known {
-            Some(known) => known,
-            None => {
-                let start = Running::start(&self.program);
-                let mut process = start.map_err(|error| format!("the parser does not start: {error}"))?;
-                let asked = process.ask(language, text);
-                (asked.map_err(|error| format!("the parser ended over it: {error}"))?, process)
-            }
+            // one that was started for another text may have ended since, and not over this one
+            None => self.ask_another(language, text)?,
+            Some((Err(error), _)) if has_ended(&error) => self.ask_another(language, text)?,
+            Some((asked, process)) => (asked.map_err(|error| over_it(&error))?, process),
         };
         process.used = Instant::now();
         *running = Some(process);
         Ok(symbols)
+    }
+
+    fn ask_another(&self, language: Language, text: &str) -> Result<(Vec<Symbol>, Running), String> {
+        let start = Running::start(&self.program);
+        let mut process = start.map_err(|error| format!("the parser does not start: {error}"))?;
+        Ok((process.ask(language, text).map_err(|error| over_it(&error))?, process))
     }
 
     /// Ends a process that nobody has asked for so long.
@@ -109,6 +111,15 @@ impl Drop for Running {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn over_it(error: &io::Error) -> String {
+    format!("the parser ended over it: {error}")
 }
 
 fn length(bytes: &[u8]) -> [u8; 4] {
