@@ -148,7 +148,9 @@ mod tests {
         #[test]
         fn a_better_place_is_never_worse(lists in lists(), list in 0usize..4, place in 1usize..12) {
             let list = list % lists.len();
-            prop_assume!(place < lists[list].items.len());
+            // rejected, they would end a run of many cases
+            let Some(places) = lists[list].items.len().checked_sub(1).filter(|places| *places > 0) else { return Ok(()) };
+            let place = 1 + place % places;
             let mut better = lists.clone();
             better[list].items.swap(place - 1, place);
             let key = lists[list].items[place].0;
