@@ -312,7 +312,7 @@ fn hit(
     score: f64,
     parts: Vec<Part>,
 ) -> Result<Option<Hit>, SearchError> {
-    let Some((record, text)) = serving.words.document(name)? else { return Ok(None) };
+    let Some((record, text)) = serving.words.shown(name)? else { return Ok(None) };
     let place = record.passages.get(passage).or(record.passages.first());
     let span = place.map_or(0..text.len(), |place| place.span.clone());
     let excerpt = excerpt::excerpt(&text, &span, shown);

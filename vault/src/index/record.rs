@@ -32,6 +32,21 @@ pub struct Record {
     pub indexed_at_ms: u64,
 }
 
+/// What a hit shows of a record. The rest, which is most of it, is passed over when it is read.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct Shown {
+    /// As in [`Record`], like all below.
+    pub name: String,
+    /// The name that is shown.
+    pub title: String,
+    /// SHA-256 of its bytes.
+    pub digest: String,
+    /// Its passages.
+    pub passages: Vec<Passage>,
+    /// Who may see it.
+    pub privacy: Privacy,
+}
+
 /// How a file is, as far as the file system tells without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Stat {

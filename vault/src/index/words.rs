@@ -6,6 +6,7 @@ mod schema;
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use tantivy::directory::MmapDirectory;
 use tantivy::directory::error::LockError;
 use tantivy::schema::Value as _;
@@ -14,7 +15,7 @@ use tantivy::{
     TantivyError, Term,
 };
 
-use super::record::Record;
+use super::record::{Record, Shown};
 use super::tokens::WordTokenizer;
 
 pub use find::{Allowed, Found, Wanted};
@@ -214,6 +215,18 @@ impl Words {
     /// # Errors
     /// When it cannot be read.
     pub fn document(&self, name: &str) -> Result<Option<(Record, String)>, IndexError> {
+        self.stored(name)
+    }
+
+    /// What a hit shows of a document, and its text; none where there is no such document.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn shown(&self, name: &str) -> Result<Option<(Shown, String)>, IndexError> {
+        self.stored(name)
+    }
+
+    fn stored<R: DeserializeOwned>(&self, name: &str) -> Result<Option<(R, String)>, IndexError> {
         let searcher = self.reader.searcher();
         let address = self.address(&searcher, name).map_err(|source| self.failed("find a record", source))?;
         let Some(address) = address else { return Ok(None) };
@@ -238,7 +251,7 @@ impl Words {
         Ok(None)
     }
 
-    fn record_of(&self, document: &TantivyDocument) -> Result<Option<Record>, IndexError> {
+    fn record_of<R: DeserializeOwned>(&self, document: &TantivyDocument) -> Result<Option<R>, IndexError> {
         let Some(json) = document.get_first(self.fields.record).and_then(|record| record.as_bytes()) else {
             return Ok(None);
         };
