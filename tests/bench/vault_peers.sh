@@ -48,27 +48,48 @@ if [ ! -d "$transformers" ]; then
     mv "$transformers.new" "$transformers"
 fi
 model=$(deploy/minilm.sh)
-cargo build --quiet --release --locked -p rhizome-vault --examples
+cargo build --quiet --release --locked -p rhizome -p rhizome-vault --bin rhizome --examples
 target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 examples=$target/release/examples
+rhizome=$target/release/rhizome
 work=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill -KILL -- "-$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+daemon=
+trap '[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true; [ -z "$server" ] || kill -KILL -- "-$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 "$examples/corpus" "$work/vault" "$notes" 7 >/dev/null
+
+# a word of the corpus, another in each run
+word() { grep -rhoE '[a-z]{6,}' "$work/vault" | sed -n "$(($1 * 997)){p;q}" || true; }
 
 export PATH=$qmd/node_modules/node/bin:$qmd/node_modules/.bin:$PATH
 export XDG_CACHE_HOME=$work/qmd-cache XDG_CONFIG_HOME=$work/qmd-config
 for run in $(seq "$RUNS"); do
     rm -rf "$XDG_CACHE_HOME" "$XDG_CONFIG_HOME" "$work/index"
     seconds qmd collection add "$work/vault" --name bench >>"$work/qmd.index"
-    "$examples/index_speed" "$work/vault" "$work/index" | sed -n 's/^cold index in \([0-9.]*\) s.*/\1/p' >>"$work/our.index"
-    word=$(grep -rhoE '[a-z]{6,}' "$work/vault" | sed -n "$((run * 997))p;$((run * 997))q" || true)
-    seconds qmd search "${word:-bacedi}" -n 10 >>"$work/qmd.search"
+    "$examples/index_speed" "$work/vault" "$work/index" | sed -n 's/^cold index \([0-9.]*\) s.*/\1/p' >>"$work/our.index"
+    seconds qmd search "$(word "$run")" -n 10 >>"$work/qmd.search"
 done
 unset XDG_CACHE_HOME XDG_CONFIG_HOME
+
+export RHIZOME_HOME=$work/home RAD_PASSPHRASE=
+"$rhizome" init --alias bench >/dev/null
+"$rhizome" up --vault "$work/vault" --set api.listen=127.0.0.1:0 --set node.listen=127.0.0.1:0 >"$work/log" 2>&1 &
+daemon=$!
+for _ in {1..600}; do
+    "$rhizome" --json vault status 2>/dev/null | grep -qF '"is": "ready"' && break
+    sleep 0.1
+done
+for run in $(seq "$RUNS"); do
+    seconds "$rhizome" search "$(word "$run")" --limit 10 >>"$work/our.search"
+done
+kill "$daemon"
+wait "$daemon" || true
+daemon=
+unset RHIZOME_HOME RAD_PASSPHRASE
 printf '%-58s %10s s (median of %d)\n' "qmd $QMD_VERSION, $notes notes indexed by words" "$(median <"$work/qmd.index")" "$RUNS"
 printf '%-58s %10s s (median of %d)\n' "rhizome, the same" "$(median <"$work/our.index")" "$RUNS"
 printf '%-58s %10s s (median of %d)\n' "qmd search, a call of its command line" "$(median <"$work/qmd.search")" "$RUNS"
+printf '%-58s %10s s (median of %d)\n' "rhizome search, the same" "$(median <"$work/our.search")" "$RUNS"
 
 for _ in $(seq "$RUNS"); do
     "$examples/embed_speed" "$work/vault" "$model" "$passages" "$THREADS" "$work/passages.jsonl" >>"$work/our.embed"
