@@ -4,9 +4,13 @@
 //! meant for this machine stays on it. A key is never shown, nor is the text that was sent.
 
 mod address;
+pub mod breaker;
+pub mod failure;
+pub mod frames;
 mod http;
 pub mod ollama;
 pub mod openai;
+pub mod queue;
 #[cfg(test)]
 mod tests;
 mod vectors;
