@@ -5,6 +5,7 @@
 
 mod address;
 pub mod breaker;
+pub mod chat;
 pub mod failure;
 pub mod frames;
 mod http;
@@ -14,6 +15,8 @@ pub mod queue;
 #[cfg(test)]
 mod tests;
 mod vectors;
+pub mod whole;
+pub mod wire;
 
 use std::time::Duration;
 
