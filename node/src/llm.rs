@@ -5,12 +5,15 @@
 
 mod address;
 pub mod breaker;
+pub mod budget;
 pub mod chat;
 pub mod failure;
 pub mod frames;
 mod http;
 pub mod ollama;
 pub mod openai;
+pub mod policy;
+pub mod price;
 pub mod queue;
 #[cfg(test)]
 mod tests;
