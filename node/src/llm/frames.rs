@@ -216,6 +216,12 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_one_at_the_beginning_only() {
+        let text = "\u{feff}data: one\n\n\u{feff}data: two\n\n";
+        assert_eq!(events(&[text.as_bytes()]), [data("one")]);
+    }
+
+    #[test]
     fn what_has_no_end_is_refused() {
         let much = vec![b'x'; FRAME_BYTES_MAX + 1];
         assert_eq!(Lines::default().push(&much), Err(TooLong));

@@ -147,6 +147,8 @@ fn the_switches_move_and_stop_the_cloud() {
     let alone = Rules { cloud_fallback: false, ..rules() };
     assert_eq!(steps(&alone, &chat(), &world()), ["ollama/llama3"]);
     assert_eq!(reason(&plan(&alone, &chat(), &world()), "openai"), Reason::CloudFallbackOff);
+    let cloud_alone = Rules { cloud_fallback: false, local_preferred: false, ..cloud_first };
+    assert_eq!(steps(&cloud_alone, &chat(), &world())[0], "openai/gpt", "what is asked first stands in for nobody");
     let wished = Ask { route: by("openai"), ..chat() };
     assert_eq!(steps(&alone, &wished, &world()), ["openai/gpt"], "who asks for it has it");
 }

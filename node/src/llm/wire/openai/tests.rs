@@ -77,7 +77,7 @@ fn the_keys_of_a_schema_keep_their_order() {
 fn short_forms_are_read_too() {
     let asked = read::chat(
         br#"{"model":"m","messages":[{"role":"developer","content":"x"},{"role":"user","content":"y","name":"ann"}],
-            "stop":"END","max_completion_tokens":3,"n":1,"temperature":null,"logprobs":false,"user":"u"}"#,
+            "stop":"END","max_completion_tokens":3,"n":1,"temperature":null,"logprobs":false,"store":null,"user":"u"}"#,
     );
     let asked = asked.unwrap();
     assert!(!asked.stream && !asked.tells_usage);
