@@ -1,8 +1,9 @@
 //! How much may be used, and how much is. Pure: what must reach the disk first is told, and so is the time.
 //!
 //! A call reserves the most that it may take before it is made, and settles on what it took. What is used and reserved is
-//! always covered by what was **drawn**, and drawn is what the disk says. So after a crash all that was drawn counts as
-//! used: a budget may lose a slice and never gains one.
+//! always covered by what is **drawn**, and drawn is what the disk has: a call whose draw is on its way there has not begun,
+//! nor has one that came after it. So after a crash all that was drawn counts as used: a budget may lose a slice and never
+//! gains one.
 
 #[cfg(test)]
 mod tests;
@@ -132,7 +133,7 @@ pub struct Budgets {
 struct Account {
     used: u64,
     reserved: u64,
-    /// What was told to be written, whether it has been or not.
+    /// What the disk has at least.
     drawn: u64,
     /// When it is over.
     until_ms: Option<u64>,
@@ -175,7 +176,7 @@ impl Budgets {
         self.that_count(payers).any(|(limit, _)| limit.measure != Measure::Requests)
     }
 
-    /// Reserves the most that a call may take. The draws reach the disk before the call is made.
+    /// Reserves the most that a call may take. The draws reach the disk before the call is made, and [`Self::drawn`] is told.
     ///
     /// # Errors
     /// The limit that frees last of those that do not let it through; nothing is reserved then.
@@ -219,6 +220,15 @@ impl Budgets {
         Ok((Reservation(parts), draws))
     }
 
+    /// Draws that the disk has now. It keeps the highest of an account, in whatever order they come to it.
+    pub fn drawn(&mut self, draws: &[Draw]) {
+        for Draw { account, drawn } in draws {
+            if let Some(account) = self.accounts.get_mut(account) {
+                account.drawn = account.drawn.max(*drawn);
+            }
+        }
+    }
+
     /// What the call took in the end. It may be more than was reserved, since tokens are estimated before; such draws reach
     /// the disk before the call counts as over.
     pub fn settle(&mut self, reservation: Reservation, took: Amounts) -> Vec<Draw> {
@@ -242,7 +252,7 @@ impl Budgets {
         }
     }
 
-    /// At a clean end: what was drawn and not used.
+    /// At a clean end: what the disk is to have instead, since it was drawn and not used.
     pub fn give_back(&mut self) -> Vec<Draw> {
         let mut draws = Vec::new();
         for (name, account) in &mut self.accounts {
@@ -291,13 +301,13 @@ impl Budgets {
 
 impl Account {
     /// What is drawn covers what is used and reserved, and up to a slice more.
-    fn draw(&mut self, name: &str, most: u64) -> Option<Draw> {
+    fn draw(&self, name: &str, most: u64) -> Option<Draw> {
         let taken = self.used + self.reserved;
         if taken <= self.drawn {
             return None;
         }
-        self.drawn = taken.saturating_add(most / SLICES).min(most.max(taken));
-        Some(Draw { account: name.to_owned(), drawn: self.drawn })
+        let drawn = taken.saturating_add(most / SLICES).min(most.max(taken));
+        Some(Draw { account: name.to_owned(), drawn })
     }
 }
 

@@ -110,6 +110,7 @@ fn what_is_drawn_is_ahead_by_a_slice_at_most_and_given_back_at_the_end() {
     let (mut writes, mut drawn) = (0, 0);
     for call in 1..=500 {
         let (reservation, draws) = budgets.reserve(&ann, tokens(4), NOW).unwrap();
+        budgets.drawn(&draws);
         if let [draw] = &draws[..] {
             (writes, drawn) = (writes + 1, draw.drawn);
         }
@@ -127,10 +128,28 @@ fn what_is_drawn_is_ahead_by_a_slice_at_most_and_given_back_at_the_end() {
     assert_eq!(budgets.forget(NOW + DAY_MS), [account]);
 }
 
+/// A call whose draw is on its way to the disk covers no other.
+#[test]
+fn each_call_waits_for_the_disk() {
+    let mut budgets = budgets(&[limit(Payer::Token, Measure::Tokens, Span::Day, 10_000)]);
+    let ann = payers("ann", "j");
+    let (first, draws) = budgets.reserve(&ann, tokens(50), NOW).unwrap();
+    let (second, others) = budgets.reserve(&ann, tokens(50), NOW).unwrap();
+    assert_eq!((draws[0].drawn, others[0].drawn), (150, 200));
+    // the later one is there first
+    budgets.drawn(&others);
+    budgets.drawn(&draws);
+    budgets.release(first);
+    budgets.settle(second, tokens(50));
+    let (third, none) = budgets.reserve(&ann, tokens(150), NOW).unwrap();
+    assert_eq!(none, []);
+    budgets.release(third);
+}
+
 /// One step of a life.
 #[derive(Clone, Debug)]
 enum Step {
-    Call { job: u8, most: u64 },
+    Call { job: u8, most: u64, fails: bool },
     Settle { which: prop::sample::Index, took: u64 },
     Release { which: prop::sample::Index },
     Wait { ms: u64 },
@@ -140,7 +159,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0_u8..2, 0_u64..300).prop_map(|(job, most)| Step::Call { job, most }),
+        4 => (0_u8..2, 0_u64..300, prop::bool::weighted(0.2)).prop_map(|(job, most, fails)| Step::Call { job, most, fails }),
         3 => (any::<prop::sample::Index>(), 0_u64..400).prop_map(|(which, took)| Step::Settle { which, took }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Release { which }),
         1 => (0_u64..90_000).prop_map(|ms| Step::Wait { ms }),
@@ -162,8 +181,11 @@ proptest! {
         let mut truth = BTreeMap::<String, u64>::new();
         let mut budgets = Budgets::new(limits.clone(), []);
         let mut out: Vec<(Reservation, u64)> = Vec::new();
-        let write = |disk: &mut BTreeMap<String, u64>, draws: Vec<Draw>| {
-            disk.extend(draws.into_iter().map(|draw| (draw.account, draw.drawn)));
+        let write = |disk: &mut BTreeMap<String, u64>, draws: &[Draw]| {
+            for draw in draws {
+                let drawn = disk.entry(draw.account.clone()).or_default();
+                *drawn = draw.drawn.max(*drawn);
+            }
         };
         let spent = |truth: &mut BTreeMap<String, u64>, reservation: &Reservation, took: u64| {
             for (account, ..) in &reservation.0 {
@@ -172,19 +194,27 @@ proptest! {
         };
         for step in steps {
             match step {
-                Step::Call { job, most } => {
+                Step::Call { job, most, fails } => {
                     let job = ["a", "b"][usize::from(job)];
                     let payers = Payers { token: None, ..payers("", job) };
                     if let Ok((reservation, draws)) = budgets.reserve(&payers, tokens(most), now) {
-                        write(&mut disk, draws);
-                        out.push((reservation, most));
+                        // the disk may refuse: then the call is not made
+                        if fails {
+                            budgets.release(reservation);
+                        } else {
+                            write(&mut disk, &draws);
+                            budgets.drawn(&draws);
+                            out.push((reservation, most));
+                        }
                     }
                 }
                 Step::Settle { which, took } if !out.is_empty() => {
                     let (reservation, most) = out.swap_remove(which.index(out.len()));
                     let took = took.min(most);
                     spent(&mut truth, &reservation, took);
-                    write(&mut disk, budgets.settle(reservation, tokens(took)));
+                    let draws = budgets.settle(reservation, tokens(took));
+                    write(&mut disk, &draws);
+                    budgets.drawn(&draws);
                 }
                 Step::Release { which } if !out.is_empty() => {
                     let (reservation, _) = out.swap_remove(which.index(out.len()));
@@ -198,7 +228,7 @@ proptest! {
                 }
                 Step::Crash | Step::End => {
                     if matches!(step, Step::End) {
-                        write(&mut disk, budgets.give_back());
+                        disk.extend(budgets.give_back().into_iter().map(|draw| (draw.account, draw.drawn)));
                     }
                     for (reservation, most) in out.drain(..) {
                         spent(&mut truth, &reservation, most);
