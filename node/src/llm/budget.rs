@@ -5,6 +5,7 @@
 //! nor has one that came after it. So after a crash all that was drawn counts as used: a budget may lose a slice and never
 //! gains one.
 
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +14,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use span::Span;
+use span::window;
+
 /// The part of a limit that is drawn ahead of use: one of so many.
 const SLICES: u64 = 100;
-const MINUTE_MS: u64 = 60_000;
-const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 /// Who pays.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -40,20 +42,6 @@ pub enum Measure {
     Tokens,
     /// Millionths of a dollar.
     MicroUsd,
-}
-
-/// For how long.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Span {
-    /// A minute of the clock.
-    Minute,
-    /// A day in UTC.
-    Day,
-    /// A month in UTC.
-    Month,
-    /// For good.
-    Ever,
 }
 
 /// A limit.
@@ -339,31 +327,6 @@ fn end_of(account: &str) -> Option<u64> {
     window(span, parts.next()?.parse().ok()?).1
 }
 
-/// When the span began that a time is in, and when it ends.
-fn window(span: Span, now_ms: u64) -> (u64, Option<u64>) {
-    let regular = |length: u64| (now_ms - now_ms % length, Some(now_ms - now_ms % length + length));
-    match span {
-        Span::Minute => regular(MINUTE_MS),
-        Span::Day => regular(DAY_MS),
-        Span::Ever => (0, None),
-        Span::Month => {
-            let date = date(now_ms);
-            let first = date.replace_day(1).unwrap_or(date);
-            let next = (first + time::Duration::days(31)).replace_day(1).unwrap_or(first);
-            (millis(first), Some(millis(next)))
-        }
-    }
-}
-
-fn date(at_ms: u64) -> time::Date {
-    let seconds = i64::try_from(at_ms / 1_000).unwrap_or(i64::MAX);
-    time::OffsetDateTime::from_unix_timestamp(seconds).map_or(time::Date::MAX, time::OffsetDateTime::date)
-}
-
-fn millis(date: time::Date) -> u64 {
-    u64::try_from(date.midnight().assume_utc().unix_timestamp()).unwrap_or(0) * 1_000
-}
-
 impl fmt::Display for Payer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -380,17 +343,6 @@ impl fmt::Display for Measure {
             Self::Requests => "requests",
             Self::Tokens => "tokens",
             Self::MicroUsd => "micro_usd",
-        })
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Minute => "minute",
-            Self::Day => "day",
-            Self::Month => "month",
-            Self::Ever => "ever",
         })
     }
 }

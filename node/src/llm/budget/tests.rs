@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::span::DAY_MS;
 use super::*;
 
 /// Noon of 2024-02-29.
