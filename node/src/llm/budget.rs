@@ -179,7 +179,7 @@ impl Budgets {
         for (limit, name) in self.that_count(payers) {
             let amount = amount(limit.measure, most);
             let (account, until_ms) = account_of(limit, name, now_ms);
-            let taken = self.accounts.get(&account).map_or(0, |account| account.used + account.reserved);
+            let taken = self.accounts.get(&account).map_or(0, Account::taken);
             if amount > limit.most.saturating_sub(taken) {
                 let left = limit.most.saturating_sub(taken);
                 // a call that never fits does not fit later
@@ -225,7 +225,7 @@ impl Budgets {
             let Some(account) = self.accounts.get_mut(&name) else { continue };
             account.reserved -= reserved;
             account.used = account.used.saturating_add(amount(measure, took));
-            let most = account.used + account.reserved;
+            let most = account.taken();
             draws.extend(account.draw(&name, most));
         }
         draws
@@ -244,7 +244,7 @@ impl Budgets {
     pub fn give_back(&mut self) -> Vec<Draw> {
         let mut draws = Vec::new();
         for (name, account) in &mut self.accounts {
-            let taken = account.used + account.reserved;
+            let taken = account.taken();
             if account.drawn > taken {
                 account.drawn = taken;
                 draws.push(Draw { account: name.clone(), drawn: taken });
@@ -288,9 +288,14 @@ impl Budgets {
 }
 
 impl Account {
+    /// What is used and what may be. A provider counts what it likes, so that a sum may have no room.
+    fn taken(&self) -> u64 {
+        self.used.saturating_add(self.reserved)
+    }
+
     /// What is drawn covers what is used and reserved, and up to a slice more.
     fn draw(&self, name: &str, most: u64) -> Option<Draw> {
-        let taken = self.used + self.reserved;
+        let taken = self.taken();
         if taken <= self.drawn {
             return None;
         }

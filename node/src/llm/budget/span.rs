@@ -23,7 +23,10 @@ pub enum Span {
 
 /// When the span began that a time is in, and when it ends.
 pub(super) fn window(span: Span, now_ms: u64) -> (u64, Option<u64>) {
-    let regular = |length: u64| (now_ms - now_ms % length, Some(now_ms - now_ms % length + length));
+    let regular = |length: u64| {
+        let start = now_ms - now_ms % length;
+        (start, Some(start.saturating_add(length)))
+    };
     match span {
         Span::Minute => regular(MINUTE_MS),
         Span::Day => regular(DAY_MS),
@@ -31,7 +34,9 @@ pub(super) fn window(span: Span, now_ms: u64) -> (u64, Option<u64>) {
         Span::Month => {
             let date = date(now_ms);
             let first = date.replace_day(1).unwrap_or(date);
-            let next = (first + time::Duration::days(31)).replace_day(1).unwrap_or(first);
+            // the calendar has an end, which only a damaged account comes to
+            let next = first.checked_add(time::Duration::days(31)).and_then(|next| next.replace_day(1).ok());
+            let next = next.unwrap_or(first);
             (millis(first), Some(millis(next)))
         }
     }

@@ -147,6 +147,30 @@ fn each_call_waits_for_the_disk() {
     budgets.release(third);
 }
 
+/// What a provider counts may be anything, and so may what a damaged disk says.
+#[test]
+fn no_number_makes_room() {
+    let mut budgets = budgets(&[limit(Payer::Token, Measure::Tokens, Span::Day, 100)]);
+    let ann = payers("ann", "j");
+    let (first, second) =
+        (reserve(&mut budgets, &ann, 50, NOW).unwrap(), reserve(&mut budgets, &ann, 50, NOW).unwrap());
+    budgets.settle(first, tokens(u64::MAX));
+    assert!(reserve(&mut budgets, &ann, 1, NOW).is_err());
+    budgets.settle(second, tokens(u64::MAX));
+    assert!(reserve(&mut budgets, &ann, 1, NOW).is_err());
+    assert!(reserve(&mut budgets, &ann, u64::MAX, NOW).is_err());
+    for account in ["", "/", "token/tokens/day", "token/tokens/day/x/ann", "token/tokens/year/0/ann"] {
+        assert_eq!(end_of(account), None, "{account}");
+    }
+    for span in [Span::Minute, Span::Day, Span::Month, Span::Ever] {
+        for at in [0, 1, i64::MAX as u64, u64::MAX] {
+            let (start, end) = window(span, at);
+            assert!(start <= at && end.is_none_or(|end| end >= start), "{span} {at}");
+            end_of(&format!("token/tokens/{span}/{at}/ann/with/slashes"));
+        }
+    }
+}
+
 /// One step of a life.
 #[derive(Clone, Debug)]
 enum Step {

@@ -185,7 +185,7 @@ fn place_in(
         return Err(Reason::Dimension { has });
     }
     if let Some(context_tokens) = named.and_then(|model| model.context_tokens)
-        && ask.input_tokens + u64::from(ask.max_tokens.unwrap_or(0)) > u64::from(context_tokens)
+        && ask.input_tokens.saturating_add(u64::from(ask.max_tokens.unwrap_or(0))) > u64::from(context_tokens)
     {
         return Err(Reason::TooLong { context_tokens });
     }

@@ -223,7 +223,7 @@ fn tokens(usage: &Usage) -> Value {
     json!({
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "total_tokens": usage.input_tokens.saturating_add(usage.output_tokens),
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     })
 }
@@ -293,6 +293,13 @@ mod tests {
         let answer = whole(&head(Shape::Completion), &put_together(pieces()), &usage());
         assert_eq!(answer["choices"][0]["text"], "Grüße \"x\"\r\n\u{2028}");
         assert_eq!(answer["usage"]["total_tokens"], 7);
+    }
+
+    #[test]
+    fn a_count_that_is_none_is_passed_on() {
+        let usage = Usage { input_tokens: u64::MAX, cached_tokens: u64::MAX, output_tokens: u64::MAX };
+        let answer = whole(&head(Shape::Chat), &Whole::default(), &usage);
+        assert_eq!(answer["usage"]["total_tokens"], u64::MAX);
     }
 
     #[test]
