@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 pub const MESSAGES_MAX: usize = 10_000;
 /// Most tools of a request.
 pub const TOOLS_MAX: usize = 256;
+/// Most tool calls of an answer.
+pub const TOOL_CALLS_MAX: usize = 256;
 /// Most sequences that end an answer.
 pub const STOPS_MAX: usize = 16;
 
@@ -225,7 +227,7 @@ pub enum Piece {
     Thinking(String),
     /// A part of what it wants done.
     ToolCall {
-        /// Which of the calls.
+        /// Which of the calls: they are numbered from 0 on, in the order in which they begin.
         index: usize,
         /// Its id, in its first piece.
         id: Option<String>,

@@ -24,14 +24,21 @@ impl Whole {
             Piece::Text(text) => append(&mut self.text, text),
             Piece::Thinking(text) => append(&mut self.thinking, text),
             Piece::ToolCall { index, id, name, arguments } => {
-                while self.calls.len() <= index {
-                    let (id, name, arguments) = (String::new(), String::new(), String::new());
-                    self.calls.push(ToolCall { id, name, arguments });
+                // they begin one after the other
+                match self.calls.get_mut(index) {
+                    Some(call) => {
+                        // some servers say the name with every piece
+                        if call.name.is_empty() {
+                            call.name.extend(name);
+                        }
+                        append(&mut call.arguments, arguments);
+                    }
+                    None => self.calls.push(ToolCall {
+                        id: id.unwrap_or_default(),
+                        name: name.unwrap_or_default(),
+                        arguments,
+                    }),
                 }
-                let call = &mut self.calls[index];
-                call.id.extend(id);
-                call.name.extend(name);
-                append(&mut call.arguments, arguments);
             }
             Piece::End(End { finish, usage }) => {
                 self.finish = Some(finish);

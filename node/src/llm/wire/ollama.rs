@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::llm::chat::{Chat, Completion, Content, End, Finish, Format, Message, Piece, Settings, Speaker, Usage};
-use crate::llm::failure::{Failure, Kind, Stage};
+use crate::llm::chat::{
+    Chat, Completion, Content, End, Finish, Format, Message, Piece, Settings, Speaker, TOOL_CALLS_MAX, Usage,
+};
+use crate::llm::failure::{Failure, Kind};
+use crate::llm::wire::said;
 
-/// Longest part of an answer that is repeated in an error, in characters.
-const WORDS_MAX: usize = 300;
 /// After what time a full queue may be tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -273,7 +274,7 @@ impl Reader {
             .map_err(|error| Failure::new(Kind::Internal, format!("a line of its answer is not Ollama's: {error}")))?;
         if let Some(error) = line.error {
             let words = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-            return Err(said(&words));
+            return Err(meaning(&words));
         }
         let (content, thinking, calls) = match line.message {
             Some(message) => (message.content, message.thinking, message.tool_calls),
@@ -287,6 +288,9 @@ impl Reader {
         }
         for call in calls {
             let index = self.calls;
+            if index >= TOOL_CALLS_MAX {
+                return Err(said::too_many_calls());
+            }
             self.calls += 1;
             let arguments = call.function.arguments.map_or_else(|| "{}".to_owned(), |json| json.get().to_owned());
             let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{index}"));
@@ -322,20 +326,19 @@ pub fn refused(status: u16, body: &[u8], model: &str) -> Failure {
     let words = json.as_ref().and_then(|json| json.get("error")?.as_str()).map(str::to_owned);
     let words = words.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     match status {
-        404 => Failure::new(Kind::ModelMissing, format!("Ollama has no model '{model}': {}", shown(&words)))
+        404 => Failure::new(Kind::ModelMissing, format!("Ollama has no model '{model}': {}", said::shown(&words)))
             .hint(format!("fetch it with: rhizome llm pull {model}")),
-        401 => Failure::new(Kind::Auth, format!("Ollama answers {status}: {}", shown(&words))),
+        401 => Failure::new(Kind::Auth, format!("Ollama answers {status}: {}", said::shown(&words))),
         403 => Failure::new(Kind::Unavailable, "Ollama refuses this host (403)")
             .hint("set OLLAMA_HOST and OLLAMA_ORIGINS where it runs, or give its address as it knows itself"),
-        429 => Failure::new(Kind::RateLimit, format!("Ollama answers {status}: {}", shown(&words))),
-        503 => {
-            Failure::new(Kind::Unavailable, format!("Ollama is busy: {}", shown(&words))).retry_after(Some(FULL_RETRY))
-        }
+        429 => Failure::new(Kind::RateLimit, format!("Ollama answers {status}: {}", said::shown(&words))),
+        503 => Failure::new(Kind::Unavailable, format!("Ollama is busy: {}", said::shown(&words)))
+            .retry_after(Some(FULL_RETRY)),
         400..=499 => {
-            let failure = said(&words);
+            let failure = meaning(&words);
             if failure.kind == Kind::ContextLength { failure } else { Failure { kind: Kind::BadRequest, ..failure } }
         }
-        _ => said(&words),
+        _ => meaning(&words),
     }
 }
 
@@ -345,21 +348,16 @@ pub fn cut() -> Failure {
 }
 
 /// What its words mean; it has no codes.
-fn said(words: &str) -> Failure {
+fn meaning(words: &str) -> Failure {
     let lower = words.to_lowercase();
-    let kind = if lower.contains("context length") || lower.contains("context size") || lower.contains("context window")
-    {
+    let kind = if said::says_too_long(words) {
         Kind::ContextLength
-    } else if lower.contains("not found") {
+    } else if lower.contains("model") && lower.contains("not found") {
         Kind::ModelMissing
     } else if lower.contains("must be of type") {
         Kind::BadRequest
     } else {
         Kind::Internal
     };
-    Failure::new(kind, format!("Ollama says: {}", shown(words))).at(Stage::Sent)
-}
-
-fn shown(words: &str) -> String {
-    words.chars().take(WORDS_MAX).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    Failure::new(kind, format!("Ollama says: {}", said::shown(words)))
 }

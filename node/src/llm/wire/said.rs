@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::llm::failure::Kind;
+use crate::llm::chat::TOOL_CALLS_MAX;
+use crate::llm::failure::{Failure, Kind};
 
 /// Longest part of an answer that is repeated in an error, in characters.
 const WORDS_MAX: usize = 300;
@@ -22,6 +23,11 @@ pub fn by_status(status: u16) -> Kind {
         300..=499 => Kind::BadRequest,
         _ => Kind::Internal,
     }
+}
+
+/// An answer that wants more done than anybody would.
+pub fn too_many_calls() -> Failure {
+    Failure::new(Kind::Internal, format!("its answer has more than {TOOL_CALLS_MAX} tool calls"))
 }
 
 /// What is told of words: their beginning, on one line.

@@ -131,6 +131,15 @@ fn tool_calls_have_an_id_each_and_their_arguments_as_written() {
 }
 
 #[test]
+fn nobody_wants_so_much_done() {
+    let call = r#"{"function":{"name":"a","arguments":{}}}"#;
+    let line = |calls| format!(r#"{{"message":{{"content":"","tool_calls":[{}]}}}}"#, vec![call; calls].join(","));
+    let mut reader = Reader::default();
+    reader.line(line(TOOL_CALLS_MAX).as_bytes(), |_| {}).unwrap();
+    assert_eq!(reader.line(line(1).as_bytes(), |_| panic!("it is one too many")).unwrap_err().kind, Kind::Internal);
+}
+
+#[test]
 fn what_it_says_in_words_has_a_kind() {
     let kinds = [
         (404, r#"{"error":"model 'x' not found"}"#, Kind::ModelMissing),
@@ -140,6 +149,7 @@ fn what_it_says_in_words_has_a_kind() {
         (403, "", Kind::Unavailable),
         (503, r#"{"error":"server busy, please try again. maximum pending requests exceeded"}"#, Kind::Unavailable),
         (500, r#"{"error":"option \"num_ctx\" must be of type integer"}"#, Kind::BadRequest),
+        (500, r#"{"error":"llama runner: library not found"}"#, Kind::Internal),
         (502, "<html>", Kind::Internal),
         (401, "{}", Kind::Auth),
         (429, "{}", Kind::RateLimit),

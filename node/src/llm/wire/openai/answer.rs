@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::llm::chat::{End, Finish, Piece, Usage};
+use crate::llm::chat::{End, Finish, Piece, TOOL_CALLS_MAX, Usage};
 use crate::llm::failure::{Failure, Kind};
-use crate::llm::wire::said;
+use crate::llm::wire::said::{self, too_many_calls};
 
 /// What a stream ends with.
 const DONE: &[u8] = b"[DONE]";
@@ -95,7 +95,8 @@ enum Numbers {
 /// Reads an answer, in one piece or chunk by chunk.
 #[derive(Default, Debug)]
 pub struct Reader {
-    calls: usize,
+    /// The provider's numbers of the calls, in the order in which they began: it may begin at 1, or write any.
+    calls: Vec<usize>,
     finish: Option<Finish>,
     usage: Option<Usage>,
     has_ended: bool,
@@ -157,7 +158,7 @@ impl Reader {
         // there is one answer, and after it a chunk with the tokens alone
         let Some(choice) = body.choices.into_iter().next() else { return Ok(()) };
         if let Some(message) = choice.message.or(choice.delta) {
-            self.message(message, tell);
+            self.message(message, tell)?;
         }
         if let Some(text) = choice.text.filter(|text| !text.is_empty()) {
             tell(Piece::Text(text));
@@ -168,14 +169,14 @@ impl Reader {
                 "tool_calls" | "function_call" => Finish::ToolCalls,
                 "content_filter" => Finish::ContentFilter,
                 // Ollama and others say that it stopped where it waits for tools
-                _ if self.calls > 0 => Finish::ToolCalls,
+                _ if !self.calls.is_empty() => Finish::ToolCalls,
                 _ => Finish::Stop,
             });
         }
         Ok(())
     }
 
-    fn message(&mut self, message: Message, tell: &mut dyn FnMut(Piece)) {
+    fn message(&mut self, message: Message, tell: &mut dyn FnMut(Piece)) -> Result<(), Failure> {
         let filled = |text: &String| !text.is_empty();
         if let Some(text) = message.reasoning_content.or(message.reasoning).filter(filled) {
             tell(Piece::Thinking(text));
@@ -185,14 +186,22 @@ impl Reader {
         }
         for call in message.tool_calls.unwrap_or_default() {
             let is_first = call.id.as_ref().is_some_and(filled);
-            // without an index an id begins the next call
-            let index = call.index.unwrap_or(if is_first { self.calls } else { self.calls.saturating_sub(1) });
-            let is_new = index >= self.calls;
-            self.calls = self.calls.max(index + 1);
+            // without a number an id begins the next call
+            let next = self.calls.last().map_or(0, |last| last.saturating_add(usize::from(is_first)));
+            let number = call.index.unwrap_or(next);
+            let known = self.calls.iter().rposition(|known| *known == number);
+            let (index, is_new) = (known.unwrap_or(self.calls.len()), known.is_none());
+            if is_new {
+                self.calls.push(number);
+            }
+            if index >= TOOL_CALLS_MAX {
+                return Err(too_many_calls());
+            }
             let (name, arguments) = call.function.map_or((None, None), |called| (called.name, called.arguments));
             let id = call.id.filter(filled).or_else(|| is_new.then(|| format!("call_{index}")));
             tell(Piece::ToolCall { index, id, name: name.filter(filled), arguments: arguments.unwrap_or_default() });
         }
+        Ok(())
     }
 }
 

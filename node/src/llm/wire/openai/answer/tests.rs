@@ -1,6 +1,8 @@
 //! Answers of servers with the interface of OpenAI, whole, cut and wrong.
 
 use super::*;
+use crate::llm::chat::ToolCall;
+use crate::llm::whole::Whole;
 
 fn pieces(read: impl FnOnce(&mut Reader, &mut dyn FnMut(Piece)) -> Result<(), Failure>) -> Result<Vec<Piece>, Failure> {
     let (mut reader, mut pieces) = (Reader::default(), Vec::new());
@@ -71,6 +73,29 @@ fn tool_calls_are_put_together_by_their_index() {
     let wanted =
         [call(0, Some("a"), Some("f"), "{}"), call(1, Some("b"), Some("g"), "{}"), end(Finish::ToolCalls, None)];
     assert_eq!(without_index.unwrap(), wanted);
+}
+
+/// A number of a call is a provider's to choose: it neither takes memory nor makes gaps.
+#[test]
+fn tool_calls_are_numbered_anew() {
+    let chunk = |number: usize, id: &str| {
+        format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{number},"id":"{id}","function":{{"name":"f","arguments":"1"}}}}]}}}}]}}"#
+        )
+    };
+    let numbers = [(usize::MAX, "a"), (1, "b"), (usize::MAX, ""), (1, "")].map(|(number, id)| chunk(number, id));
+    let end = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#.to_owned();
+    let all: Vec<&str> = numbers.iter().chain([&end]).map(String::as_str).collect();
+    let got = chunks(&all).unwrap();
+    let mut whole = Whole::default();
+    got.iter().cloned().for_each(|piece| whole.add(piece));
+    let called = |id: &str| ToolCall { id: id.into(), name: "f".into(), arguments: "11".into() };
+    assert_eq!(whole.calls, [called("a"), called("b")]);
+    assert_eq!(whole.finish, Some(Finish::ToolCalls));
+    let many: Vec<String> = (0..=TOOL_CALLS_MAX).map(|number| chunk(number, "x")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(chunks(&many).unwrap_err().detail, "its answer has more than 256 tool calls");
+    assert_eq!(chunks(&many[1..]).unwrap_err().kind, Kind::Unavailable, "as many as may be, and no end");
 }
 
 #[test]
