@@ -1,13 +1,20 @@
 //! What is asked of a model and what it answers, as this node says it: every provider's form is translated to it and from
 //! it, and it is the wire form of `POST /llm/infer`.
 
+mod check;
+mod estimate;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use estimate::estimated_tokens;
+
 /// Most messages of a request.
 pub const MESSAGES_MAX: usize = 10_000;
+/// Most texts of which vectors are wanted at once; as many as OpenAI takes.
+pub const TEXTS_MAX: usize = 2_048;
 /// Most tools of a request.
 pub const TOOLS_MAX: usize = 256;
 /// Most tool calls of an answer.
@@ -293,46 +300,6 @@ impl Message {
 }
 
 impl Task {
-    /// How many bytes of text the model is to read.
-    pub fn text_bytes(&self) -> usize {
-        match self {
-            Self::Chat(chat) => {
-                let content = |content: &Content| match content {
-                    Content::Text { text } => text.len(),
-                    // what an image takes depends on its size in pixels, which is not read here
-                    Content::Image { .. } | Content::ImageLink { .. } => IMAGE_TOKENS * BYTES_A_TOKEN,
-                };
-                let call = |call: &ToolCall| call.name.len() + call.arguments.len();
-                let message = |message: &Message| {
-                    message.content.iter().map(content).sum::<usize>()
-                        + message.tool_calls.iter().map(call).sum::<usize>()
-                };
-                let tool = |tool: &Tool| {
-                    tool.name.len()
-                        + tool.description.as_ref().map_or(0, String::len)
-                        + tool.parameters.as_ref().map_or(0, |schema| schema.get().len())
-                };
-                let schema = match &chat.format {
-                    Format::Schema { schema, .. } => schema.get().len(),
-                    Format::Text | Format::Json => 0,
-                };
-                chat.messages.iter().map(message).sum::<usize>() + chat.tools.iter().map(tool).sum::<usize>() + schema
-            }
-            Self::Completion(wanted) => wanted.prompt.len() + wanted.suffix.as_ref().map_or(0, String::len),
-            Self::Embedding(wanted) => wanted.texts.iter().map(String::len).sum(),
-        }
-    }
-
-    /// How many tokens the model is to read, estimated.
-    pub fn input_tokens(&self) -> u64 {
-        let messages = match self {
-            Self::Chat(chat) => chat.messages.len(),
-            Self::Completion(_) => 1,
-            Self::Embedding(wanted) => wanted.texts.len(),
-        };
-        estimated_tokens(self.text_bytes()) + (messages * MESSAGE_TOKENS) as u64
-    }
-
     /// The same, with so many tokens of an answer at most.
     #[must_use]
     pub fn limited(&self, tokens: u32) -> Self {
@@ -353,18 +320,6 @@ impl Task {
             Self::Embedding(_) => Some(0),
         }
     }
-}
-
-/// Bytes that a token stands for, as low as usual texts come: an estimate is rather too high, since budgets rest on it.
-const BYTES_A_TOKEN: usize = 3;
-/// Tokens around each message.
-const MESSAGE_TOKENS: usize = 4;
-/// Tokens of an image, about as many as OpenAI counts for one of 1024 by 1024 pixels.
-const IMAGE_TOKENS: usize = 800;
-
-/// Tokens of so many bytes of text, estimated where no provider counts.
-pub fn estimated_tokens(bytes: usize) -> u64 {
-    bytes.div_ceil(BYTES_A_TOKEN) as u64
 }
 
 fn words_or_parts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>, D::Error> {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::llm::chat::{Chat, Content, Format, Message, STOPS_MAX, Settings, Speaker, Tool, ToolCall, ToolChoice};
+use crate::llm::chat::{Chat, Content, Format, Message, Settings, Speaker, Tool, ToolCall, ToolChoice};
 use crate::llm::failure::Failure;
 use crate::llm::wire::fields::{Fields, wrong};
 
@@ -116,9 +116,6 @@ pub fn messages(body: &[u8]) -> Result<Asked, Failure> {
         },
     };
     let stop: Vec<String> = fields.take("stop_sequences")?.unwrap_or_default();
-    if stop.len() > STOPS_MAX {
-        return Err(wrong(format!("the field 'stop_sequences' has {} texts, {STOPS_MAX} are the most", stop.len())));
-    }
     let thinking = fields.take::<ThinkingForm>("thinking")?.map(|thinking| thinking.r#type != "disabled");
     let settings = Settings {
         max_tokens: Some(max_tokens),
@@ -131,6 +128,7 @@ pub fn messages(body: &[u8]) -> Result<Asked, Failure> {
     };
     let stream = fields.take("stream")?.unwrap_or(false);
     let what = Chat { messages, tools, tool_choice, format: Format::Text, settings, ..Chat::default() };
+    what.check()?;
     Ok(Asked { model, what, stream })
 }
 
@@ -256,6 +254,9 @@ mod tests {
         wrong(&block(r#"{"type":"video"}"#), "'video'");
         wrong(&block(r#"{"type":"tool_result","content":"x"}"#), "tool_use_id");
         wrong(&block(r#"{"type":"image","source":{"type":"file"}}"#), "'file'");
+        wrong(&with("", ""), "no messages");
+        let said = r#"{"role":"user","content":"x"}"#;
+        wrong(&with(said, &format!(r#","stop_sequences":["x"{}]"#, r#","x""#.repeat(16))), "17 texts that end");
         wrong(&with("", r#","tools":[{"type":"web_search_20250305","name":"w"}]"#), "web_search");
         wrong(&with("", r#","tool_choice":{"type":"tool"}"#), "tool_choice");
         wrong(&with("", r#","system":[{"type":"image"}]"#), "system prompt");

@@ -10,7 +10,7 @@ use super::form::{
     SpeakerForm, StreamOptions, ToolForm,
 };
 use crate::llm::chat::{
-    Chat, Completion, Content, Embedding, Format, Message, STOPS_MAX, Settings, Speaker, Tool, ToolCall, ToolChoice,
+    Chat, Completion, Content, Embedding, Format, Message, Settings, Speaker, Tool, ToolCall, ToolChoice,
 };
 use crate::llm::failure::Failure;
 use crate::llm::wire::fields::{Fields, wrong};
@@ -67,6 +67,7 @@ pub fn chat(body: &[u8]) -> Result<Asked<Chat>, Failure> {
     let mut settings = settings(&mut fields)?;
     settings.max_tokens = limit.or(settings.max_tokens);
     let what = Chat { messages, tools, tool_choice, format, settings, besides: besides(fields)? };
+    what.check()?;
     Ok(Asked { model, what, stream, tells_usage, is_base64: false })
 }
 
@@ -87,7 +88,9 @@ pub fn completion(body: &[u8]) -> Result<Asked<Completion>, Failure> {
     let (stream, tells_usage) = streaming(&mut fields)?;
     let settings = settings(&mut fields)?;
     besides(fields)?;
-    Ok(Asked { model, what: Completion { prompt, suffix, settings }, stream, tells_usage, is_base64: false })
+    let what = Completion { prompt, suffix, settings };
+    what.check()?;
+    Ok(Asked { model, what, stream, tells_usage, is_base64: false })
 }
 
 /// Reads the body of `POST /v1/embeddings`.
@@ -106,7 +109,9 @@ pub fn embedding(body: &[u8]) -> Result<Asked<Embedding>, Failure> {
         Some("base64") => true,
         Some(other) => return Err(wrong(format!("the encoding '{other}' is neither float nor base64"))),
     };
-    Ok(Asked { model, what: Embedding { texts, dimensions }, stream: false, tells_usage: false, is_base64 })
+    let what = Embedding { texts, dimensions };
+    what.check()?;
+    Ok(Asked { model, what, stream: false, tells_usage: false, is_base64 })
 }
 
 fn incoming(message: MessageForm<'_>, at: usize) -> Result<Message, Failure> {
@@ -187,9 +192,6 @@ fn settings(fields: &mut Fields) -> Result<Settings, Failure> {
         return Err(wrong("only one answer is made ('n'); send the request as often as you want answers"));
     }
     let stop: Vec<String> = fields.list("stop")?.unwrap_or_default();
-    if stop.len() > STOPS_MAX {
-        return Err(wrong(format!("the field 'stop' has {} texts, {STOPS_MAX} are the most", stop.len())));
-    }
     Ok(Settings {
         max_tokens: fields.take("max_tokens")?,
         temperature: fields.take("temperature")?,

@@ -85,7 +85,7 @@ fn short_forms_are_read_too() {
     assert_eq!((&asked.what.settings.stop[..], asked.what.settings.max_tokens), (&["END".to_owned()][..], Some(3)));
     assert_eq!(asked.what.settings.temperature, None);
     assert_eq!(asked.what.besides.keys().map(String::as_str).collect::<Vec<_>>(), ["logprobs", "user"]);
-    let json = br#"{"model":"m","messages":[],"response_format":{"type":"json_object"},"tool_choice":"required"}"#;
+    let json = br#"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_object"},"tool_choice":"required"}"#;
     let asked = read::chat(json).unwrap();
     assert!(matches!(asked.what.format, Format::Json) && asked.what.tool_choice == ToolChoice::Required);
     let asked = read::completion(br#"{"model":"m","prompt":["go on"],"max_tokens":1}"#).unwrap();
@@ -108,6 +108,7 @@ fn what_is_wrong_is_named() {
     wrong(chat(r#"{"messages":[]}"#), "'model' is missing");
     wrong(chat(r#"{"model":7,"messages":[]}"#), "'model' does not fit");
     wrong(chat(r#"{"model":"m"}"#), "'messages' is missing");
+    wrong(chat(r#"{"model":"m","messages":[]}"#), "no messages");
     let with = |field: &str| chat(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{field}}}"#));
     wrong(with(r#""temperature":"hot""#), "'temperature'");
     wrong(with(r#""max_tokens":-1"#), "'max_tokens'");
@@ -119,7 +120,8 @@ fn what_is_wrong_is_named() {
     wrong(with(r#""tools":[{"type":"search","function":{"name":"x"}}]"#), "'search'");
     wrong(with(r#""response_format":{"type":"xml"}"#), "'xml'");
     wrong(with(r#""response_format":{"type":"json_schema"}"#), "no json_schema");
-    wrong(with(&format!(r#""stop":{}"#, json!(vec!["x"; 17]))), "17 texts");
+    wrong(with(&format!(r#""stop":{}"#, json!(vec!["x"; 17]))), "17 texts that end");
+    wrong(with(r#""max_completion_tokens":0"#), "one token at least");
     wrong(
         chat(r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"king","content":"x"}]}"#),
         "message 1",
@@ -127,7 +129,9 @@ fn what_is_wrong_is_named() {
     wrong(chat(r#"{"model":"m","messages":[{"role":"tool","content":"x"}]}"#), "tool_call_id");
     wrong(read::completion(br#"{"model":"m"}"#), "'prompt' is missing");
     wrong(read::completion(br#"{"model":"m","prompt":["a","b"]}"#), "more than one prompt");
+    wrong(read::completion(br#"{"model":"m","prompt":"x","max_tokens":0}"#), "one token at least");
     wrong(read::embedding(br#"{"model":"m"}"#), "'input' is missing");
+    wrong(read::embedding(br#"{"model":"m","input":[]}"#), "no texts");
     wrong(read::embedding(br#"{"model":"m","input":[1,2]}"#), "'input'");
     wrong(read::embedding(br#"{"model":"m","input":"x","encoding_format":"hex"}"#), "'hex'");
 }
