@@ -3,14 +3,13 @@
 use std::error::Error as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
-use serde::Serialize;
-use serde_json::Value;
 use tokio::runtime::Handle;
 use vault::embed::EmbedError;
 
+use super::wire::said;
 use super::{Address, Limits};
 use crate::link;
 use crate::store::secret::Secret;
@@ -19,6 +18,8 @@ use crate::store::secret::Secret;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Longest part of an answer that is repeated in an error, in characters.
 const WORDS_MAX: usize = 300;
+
+const JSON: &str = "application/json";
 
 /// A server, asked under one name.
 pub struct Caller {
@@ -78,9 +79,9 @@ impl Caller {
     }
 
     /// Sends a body to a path, and reads the answer. It blocks, so it is not called by a task.
-    pub fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, CallError> {
+    pub fn post(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
         self.runtime.block_on(async {
-            let mut request = self.client.post(self.address.below(path)).json(body);
+            let mut request = self.client.post(self.address.below(path)).header(CONTENT_TYPE, JSON).body(body);
             if let Some(key) = &self.key {
                 request = request.bearer_auth(key.expose());
             }
@@ -90,8 +91,7 @@ impl Caller {
             if !status.is_success() {
                 return Err(CallError::Failure(self.failure(status, &headers, &bytes)));
             }
-            serde_json::from_slice(&bytes)
-                .map_err(|error| CallError::Unreadable(format!("its answer is no JSON: {error}")))
+            Ok(bytes)
         })
     }
 
@@ -104,18 +104,12 @@ impl Caller {
         }
     }
 
-    /// What an answer says: its message, else its beginning.
+    /// What an answer says, without the key, which a server may repeat.
     fn words(&self, bytes: &[u8]) -> String {
-        let json: Option<Value> = serde_json::from_slice(bytes).ok();
-        let error = json.as_ref().and_then(|json| json.get("error"));
-        let message = error.and_then(|error| error.as_str().or_else(|| error.get("message")?.as_str()));
-        let text = message.map_or_else(|| String::from_utf8_lossy(bytes), Into::into);
-        let text = match &self.key {
-            Some(key) => text.replace(key.expose(), "[the key]"),
-            None => text.into_owned(),
-        };
-        let shown = text.chars().take(WORDS_MAX);
-        shown.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+        match &self.key {
+            Some(key) => said::words(String::from_utf8_lossy(bytes).replace(key.expose(), "[the key]").as_bytes()),
+            None => said::words(bytes),
+        }
     }
 
     /// That the server is away.

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use vault::embed::{EmbedError, Embedder, EmbedderId, Reach};
 
 use super::http::{CallError, Caller, Failure};
+use super::wire::ollama::KeepAlive;
 use super::{Address, Limits, vectors};
 
 /// Most texts in one request. It embeds them one after the other where it has one processor.
@@ -44,14 +45,6 @@ pub struct Ollama {
     caller: Caller,
 }
 
-/// A time with a unit, or seconds: Ollama takes a text without a unit for a mistake.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-enum KeepAlive {
-    Seconds(i64),
-    Time(String),
-}
-
 #[derive(Serialize)]
 struct Request<'a> {
     model: &'a str,
@@ -74,7 +67,7 @@ impl Ollama {
         let Settings { address, model, keep_alive, limits } = settings;
         // two names of one model are one embedder
         let model = model.strip_suffix(USUAL_TAG).unwrap_or(&model).to_owned();
-        let keep_alive = keep_alive.parse().map_or(KeepAlive::Time(keep_alive), KeepAlive::Seconds);
+        let keep_alive = KeepAlive::from(&*keep_alive);
         let reach = address.reach();
         let caller = Caller::new(format!("ollama/{model}"), address, None, limits, runtime)?;
         let id = EmbedderId { kind: "ollama".to_owned(), model, dimension: 0 };
@@ -88,8 +81,9 @@ impl Ollama {
     fn ask(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let (model, keep_alive) = (&*self.id.model, &self.keep_alive);
         let request = Request { model, input: texts, truncate: true, keep_alive };
-        let answer = self.caller.post("api/embed", &request).map_err(|error| self.meaning(error))?;
-        let answer: Answer = serde_json::from_value(answer)
+        let request = serde_json::to_vec(&request).expect("a request holds only JSON");
+        let answer = self.caller.post("api/embed", request).map_err(|error| self.meaning(error))?;
+        let answer: Answer = serde_json::from_slice(&answer)
             .map_err(|error| self.caller.refused(format!("its answer is not that of Ollama: {error}")))?;
         Ok(answer.embeddings)
     }

@@ -3,14 +3,13 @@
 //! An empty text is refused there, so a space is sent instead. What is longer than the models of OpenAI take is cut here; a
 //! model that takes less refuses it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use vault::embed::{EmbedError, Embedder, EmbedderId, Reach};
 
+use super::chat::Embedding;
 use super::http::{CallError, Caller, Failure};
+use super::wire::openai::{answer, write};
 use super::{Address, Limits, vectors};
 use crate::store::secret::Secret;
 
@@ -44,33 +43,6 @@ pub struct OpenAi {
     caller: Caller,
 }
 
-#[derive(Serialize)]
-struct Request<'a> {
-    model: &'a str,
-    input: &'a [&'a str],
-    /// A third of the bytes that numbers have.
-    encoding_format: &'static str,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    data: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    index: usize,
-    embedding: Numbers,
-}
-
-/// What was asked for, or what servers send that know nothing else.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Numbers {
-    Base64(String),
-    Plain(Vec<f32>),
-}
-
 impl OpenAi {
     /// Opens a model: it is asked once, for its dimension.
     ///
@@ -82,24 +54,18 @@ impl OpenAi {
         let caller = Caller::new(format!("openai/{model}"), address, key, limits, runtime)?;
         let id = EmbedderId { kind: "openai".to_owned(), model, dimension: 0 };
         let mut openai = Self { id, reach, caller };
-        let probed = openai.ask(&[PROBE])?;
+        let probed = openai.ask(vec![PROBE.to_owned()])?;
         openai.id.dimension = probed.first().map_or(0, Vec::len);
         openai.checked(probed, 1)?;
         Ok(openai)
     }
 
-    fn ask(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let request = Request { model: &self.id.model, input: texts, encoding_format: "base64" };
-        let answer = self.caller.post("embeddings", &request).map_err(|error| self.meaning(error))?;
-        let unreadable = |why: &str| self.caller.refused(format!("its answer is not that of OpenAI: {why}"));
-        let Answer { mut data } = serde_json::from_value(answer).map_err(|error| unreadable(&error.to_string()))?;
-        // they may come in another order than the texts
-        data.sort_by_key(|item| item.index);
-        if data.iter().enumerate().any(|(at, item)| at != item.index) {
-            return Err(unreadable("it has no vector for a text, or two"));
-        }
-        let numbers = data.into_iter().map(|item| item.embedding.read());
-        numbers.collect::<Option<_>>().ok_or_else(|| unreadable("a vector is no base64 of whole numbers of 4 bytes"))
+    fn ask(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let wanted = Embedding { texts, dimensions: None };
+        let body = write::embedding(&self.id.model, &wanted);
+        let answer = self.caller.post("embeddings", body).map_err(|error| self.meaning(error))?;
+        let (vectors, _) = answer::vectors(&answer).map_err(|failure| self.caller.refused(failure.detail))?;
+        Ok(vectors)
     }
 
     fn checked(&self, vectors: Vec<Vec<f32>>, count: usize) -> Result<Vec<Vec<f32>>, EmbedError> {
@@ -131,20 +97,6 @@ impl OpenAi {
     }
 }
 
-impl Numbers {
-    /// The numbers; none where it is no base64 of floats of 4 bytes, the lowest byte first.
-    fn read(self) -> Option<Vec<f32>> {
-        match self {
-            Self::Plain(numbers) => Some(numbers),
-            Self::Base64(text) => {
-                let bytes = STANDARD.decode(text).ok()?;
-                let (numbers, rest) = bytes.as_chunks::<4>();
-                rest.is_empty().then(|| numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
-            }
-        }
-    }
-}
-
 impl Embedder for OpenAi {
     fn id(&self) -> &EmbedderId {
         &self.id
@@ -162,7 +114,7 @@ impl Embedder for OpenAi {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let mut all = Vec::with_capacity(texts.len());
         for batch in vectors::batches(&texts, BATCH_TEXTS, BATCH_BYTES) {
-            all.extend(self.checked(self.ask(batch)?, batch.len())?);
+            all.extend(self.checked(self.ask(batch.iter().map(|&text| text.to_owned()).collect())?, batch.len())?);
         }
         Ok(all)
     }

@@ -123,7 +123,7 @@ fn a_fault_tells_what_to_do() {
             &["307", "not followed"],
         ),
         (Act::Half(r#"{"embeddings":[["#), "away", &[]),
-        (ok("<html>"), "refused", &["no JSON"]),
+        (ok("<html>"), "refused", &["not that of Ollama"]),
         (ok(r#"{"embedding":[1.0]}"#), "refused", &["not that of Ollama"]),
         (ok(r#"{"embeddings":[]}"#), "refused", &["0 vectors for 1"]),
         (ok(r#"{"embeddings":[[]]}"#), "refused", &["no length"]),
