@@ -75,9 +75,13 @@ export RHIZOME_HOME=$work/home RAD_PASSPHRASE=
 "$rhizome" init --alias bench >/dev/null
 "$rhizome" up --vault "$work/vault" --set api.listen=127.0.0.1:0 --set node.listen=127.0.0.1:0 >"$work/log" 2>&1 &
 daemon=$!
-for _ in {1..600}; do
-    "$rhizome" --json vault status 2>/dev/null | grep -qF '"is": "ready"' && break
-    sleep 0.1
+end=$((EPOCHSECONDS + 60))
+until "$rhizome" --json vault status 2>/dev/null | grep -F '"is": "ready"' >/dev/null; do
+    if [ "$EPOCHSECONDS" -ge "$end" ]; then
+        printf 'the vault was never indexed; the end of the log:\n' >&2
+        tail -n 12 "$work/log" >&2
+        exit 1
+    fi
 done
 for run in $(seq "$RUNS"); do
     seconds "$rhizome" search "$(word "$run")" --limit 10 >>"$work/our.search"
