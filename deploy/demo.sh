@@ -35,7 +35,7 @@ show_search() {
     "$rhizome" up --vault "$site/vault" --set api.listen=127.0.0.1:0 --set node.listen=127.0.0.1:0 \
         >"$site/log" 2>&1 &
     daemon=$!
-    until_says '"is": "ready"' --json vault status
+    until_says '^index +ready$' vault status
     printf 'a vault of %s files is searched for: harvest\n' "$(find "$site/vault" -type f | wc -l)"
     "$rhizome" search harvest --limit 2 | sed 's/^/    /'
     printf 'a note is saved that has the word axolotl, and searched for:\n'
@@ -47,13 +47,13 @@ show_search() {
         "$(awk -v from="$began" -v to="$found" 'BEGIN { printf "%.0f", (to - from) * 1000 }')"
 }
 
-# until_says WORDS ARGUMENTS...: asks rhizome until its answer has the words, for 20 seconds at most; when is in $found
+# until_says PATTERN ARGUMENTS...: asks rhizome until its answer has the pattern, for 20 seconds at most; when is in $found
 until_says() {
-    local words=$1 end=$((EPOCHSECONDS + 20))
+    local pattern=$1 end=$((EPOCHSECONDS + 20))
     shift
-    until "$rhizome" "$@" 2>/dev/null | grep -F "$words" >/dev/null; do
+    until "$rhizome" "$@" 2>/dev/null | grep -E "$pattern" >/dev/null; do
         if [ "$EPOCHSECONDS" -ge "$end" ]; then
-            printf 'rhizome %s never said %s; the end of the log:\n' "$*" "$words" >&2
+            printf 'rhizome %s never said %s; the end of the log:\n' "$*" "$pattern" >&2
             tail -n 12 "$site/log" >&2
             exit 1
         fi
