@@ -29,9 +29,9 @@ done
 
 # median: the middle one of the numbers on standard input
 median() { sort -g | awk '{ number[NR] = $1 } END { print number[int((NR + 1) / 2)] }'; }
-seconds() { # seconds COMMAND...: how long it took
+seconds() { # seconds COMMAND...: how long it took; one that fails ends the bench, since its time says nothing
     local began=$EPOCHREALTIME
-    "$@" >/dev/null 2>&1
+    "$@" >/dev/null 2>"$work/said" || { printf '%s failed:\n' "$*" >&2 && cat "$work/said" >&2 && exit 1; }
     awk -v from="$began" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.2f\n", to - from }'
 }
 
@@ -59,7 +59,7 @@ trap '[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true; [ -z "$server" ] |
 "$examples/corpus" "$work/vault" "$notes" 7 >/dev/null
 
 # a word of the corpus, another in each run
-word() { grep -rhoE '[a-z]{6,}' "$work/vault" | sed -n "$(($1 * 997)){p;q}" || true; }
+word() { grep -rhoE '[a-z]{6,}' "$work/vault" | awk -v at="$(($1 * 997))" '{ word[NR] = $0 } END { print word[at % NR + 1] }'; }
 
 export PATH=$qmd/node_modules/node/bin:$qmd/node_modules/.bin:$PATH
 export XDG_CACHE_HOME=$work/qmd-cache XDG_CONFIG_HOME=$work/qmd-config
@@ -76,7 +76,7 @@ export RHIZOME_HOME=$work/home RAD_PASSPHRASE=
 "$rhizome" up --vault "$work/vault" --set api.listen=127.0.0.1:0 --set node.listen=127.0.0.1:0 >"$work/log" 2>&1 &
 daemon=$!
 end=$((EPOCHSECONDS + 60))
-until "$rhizome" --json vault status 2>/dev/null | grep -F '"is": "ready"' >/dev/null; do
+until "$rhizome" vault status 2>/dev/null | grep -E '^index +ready$' >/dev/null; do
     if [ "$EPOCHSECONDS" -ge "$end" ]; then
         printf 'the vault was never indexed; the end of the log:\n' >&2
         tail -n 12 "$work/log" >&2
