@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::cli::Output;
+use crate::support::cli::{self, Output};
 use crate::support::node::{Node, text};
 use crate::support::{fault, tools};
 
@@ -55,6 +55,15 @@ fn told(output: &Output) -> String {
 #[test]
 fn a_vault_is_searched_and_changed() {
     let (node, vault) = node("ann");
+    // the line that scripts wait for, which run outside of the tests
+    let printed = cli::finish(&node.home, &mut node.command(&["vault", "status"])).ok();
+    assert!(
+        printed.lines().any(|line| line.split(' ').filter(|word| !word.is_empty()).eq(["index", "ready"])),
+        "{printed}"
+    );
+    for script in ["deploy/demo.sh", "tests/bench/vault_peers.sh"] {
+        assert!(fs::read_to_string(tools::root().join(script)).unwrap().contains("'^index +ready$'"), "{script}");
+    }
     assert_eq!(paths(&node.json(&["search", "tag:project path:Projects"])), ["Projects/Garden.md"]);
     fs::write(vault.join("Fresh.md"), "# Fresh\n\nThe wombat sleeps in [[Garden]].\n").unwrap();
     let began = Instant::now();
